@@ -1,0 +1,108 @@
+//! `upcase-client`: arguments, one exchange, its result.
+
+mod cli;
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use upcase::client;
+use upcase::render::text;
+
+/// More than any message that fits, yet an end to standard input that has none.
+const MAX_INPUT: u64 = 1 << 20;
+
+/// Send a short text to an UPCASE server, and show what comes back: the text in upper case.
+///
+/// The arguments are joined by single spaces. Without any, the empty message is sent; a single
+/// `-` reads the message from standard input, less one line feed at its end.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  upcase-client 'Olá, servidor!'                 to the server on this machine
+  upcase-client --connect '[::1]:9000' one two   the message \"one two\", to another
+  echo straße | upcase-client --raw -            from and to a pipe
+  upcase-client -- --help                        a message that looks like an option
+
+A message has at most 1023 bytes and no line feed, and its upper case at most 1024 bytes: what
+the protocol would cut is refused. A reply that is not printable text is shown as b'…'.
+
+Exit codes: 0 a reply came, 1 none came or the message was refused, 2 wrong usage."
+)]
+struct Arguments {
+    /// The server's name or IP address, and its port
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080", value_parser = host_and_port)]
+    connect: String,
+
+    /// How long the whole exchange may take
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = timeout)]
+    timeout: Duration,
+
+    /// Write the bytes of the reply and nothing else
+    #[arg(long)]
+    raw: bool,
+
+    /// The message
+    message: Vec<OsString>,
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
+            Ok(text.into())
+        }
+        _ => Err("not HOST:PORT, as localhost:8080 or [::1]:8080".into()),
+    }
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    cli::seconds(text, Duration::from_hours(1))
+}
+
+fn main() -> ExitCode {
+    match cli::arguments().and_then(|arguments| run(&arguments).map_err(cli::fail::<Arguments>)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let message = match &arguments.message[..] {
+        [dash] if dash == "-" => read_input()?,
+        words => join(words),
+    };
+    let reply = client::exchange(&arguments.connect, &message, arguments.timeout)
+        .map_err(|error| error.to_string())?;
+    let shown = if arguments.raw {
+        reply
+    } else {
+        format!("Sent:     {}\nReceived: {}\n", text(&message), text(&reply)).into_bytes()
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(&shown)
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("cannot write the reply to standard output: {error}"))
+}
+
+/// The words joined by single spaces, as the bytes that the command line has them in.
+fn join(words: &[OsString]) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.iter().map(|word| word.as_encoded_bytes()).collect();
+    words.join(&b' ')
+}
+
+/// Standard input, less the line feed with which `echo` and editors end a text.
+fn read_input() -> Result<Vec<u8>, String> {
+    let mut message = Vec::new();
+    io::stdin()
+        .take(MAX_INPUT)
+        .read_to_end(&mut message)
+        .map_err(|error| format!("cannot read the message from standard input: {error}"))?;
+    if message.last() == Some(&b'\n') {
+        message.pop();
+    }
+    Ok(message)
+}

@@ -1,0 +1,165 @@
+//! `upcase-server`: arguments, a listener, signals; the rest is the library's.
+
+mod cli;
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use socket2::{Domain, Socket, Type};
+use upcase::log::{self, Log};
+use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service};
+
+/// How long the log may take to write what is left when everything else has ended.
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Serve the UPCASE protocol: each client sends a short text and gets it back in upper case.
+///
+/// A request ends at its first line feed, at the end of the stream, or at 1024 bytes. It is
+/// trimmed, upper-cased as Unicode 17 has it, and sent back, 1024 bytes at most.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "\
+Examples:
+  upcase-server                              serve on port 8080 of every IPv4 address
+  upcase-server --bind '[::]:8080'           IPv6 and IPv4
+  upcase-server --bind 127.0.0.1:0 --quiet   a free port, for this machine only
+
+Standard output has the address, then two lines for each request. SIGINT and SIGTERM stop the
+server after the exchanges under way; a second one stops it at once.
+
+Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage."
+)]
+struct Arguments {
+    /// The IP address and port to listen on; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = address)]
+    bind: SocketAddr,
+
+    /// How long a connection may last, from its acceptance to its end; at most 10
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = timeout)]
+    timeout: Duration,
+
+    /// How many connections to hold at once; more wait in the kernel's queue
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = count)]
+    max_connections: NonZeroUsize,
+
+    /// Print no requests, only the address
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "not IP:PORT, as 127.0.0.1:8080 or [::1]:8080".into())
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    cli::seconds(text, MAX_TIMEOUT)
+}
+
+fn count(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .map_err(|_| "not a whole number of at least 1".into())
+}
+
+/// The transformation, with a transcript.
+struct Console {
+    log: Log,
+    quiet: bool,
+}
+
+impl Service for Console {
+    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8> {
+        if !self.quiet {
+            self.log.request(peer, request);
+        }
+        upcase::process(request)
+    }
+
+    fn hampered(&self, error: &io::Error) {
+        self.log
+            .complain(format!("serving is hampered, and goes on: {error}"));
+    }
+}
+
+fn main() -> ExitCode {
+    match cli::arguments().and_then(|arguments| serve(&arguments).map_err(cli::fail::<Arguments>)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}
+
+fn serve(arguments: &Arguments) -> Result<(), String> {
+    let listener = listen(arguments.bind).map_err(|error| {
+        format!(
+            "cannot listen on {}: {error}; choose an address of this machine and a port that is \
+             free and not reserved, with --bind IP:PORT (port 0 picks one)",
+            arguments.bind
+        )
+    })?;
+    let server = Server::new(listener, arguments.timeout, arguments.max_connections);
+    let server = Arc::new(server.map_err(|error| format!("cannot start: {error}"))?);
+    stop_on_signals(&server).map_err(|error| format!("cannot handle signals: {error}"))?;
+    let (log, writer) = log::channel();
+    let (writing, written) = mpsc::channel::<()>();
+    // Written past `io::Stdout`, which would keep what it could not write and try it again.
+    let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
+    thread::spawn(move || {
+        writer.run(out, io::stderr());
+        drop(writing);
+    });
+    log.ready(server.address());
+    let console = Console {
+        log,
+        quiet: arguments.quiet,
+    };
+    let outcome = server.run(&console);
+    // The writer ends when the last of the log is written; a pipe that nobody reads shall not
+    // keep the program from ending.
+    drop(console);
+    let _ = written.recv_timeout(LOG_PATIENCE);
+    outcome.map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+/// Listens on `address` with the backlog that the standard library does not offer.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart need not wait for the connections of the run before.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Stops `server` at the first SIGINT or SIGTERM, and the program at the second.
+fn stop_on_signals(server: &Arc<Server>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let server = Arc::clone(server);
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let mut signals = signals.forever();
+            if signals.next().is_some() {
+                // From a thread of its own, so that nothing keeps the second signal waiting.
+                thread::spawn(move || server.stop());
+            }
+            if let Some(signal) = signals.next() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        })?;
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! UPCASE: a client sends one short text over TCP; the server trims it, upper-cases it and
+//! sends it back, 1024 bytes at most. This crate is the protocol's reference implementation;
+//! `SPEC.md` is its specification, whose clauses the documentation here cites by their IDs.
+//!
+//! ```
+//! assert_eq!(upcase::process("  Olá, servidor!\r\n".as_bytes()), "OLÁ, SERVIDOR!".as_bytes());
+//! ```
+//!
+//! # What is where
+//!
+//! - [`process`], [`clip`], [`upper`] and [`LIMIT`]: the pure transformation.
+//! - [`request`]: the framing, one bounded request out of any [`Read`](std::io::Read).
+//! - [`server`] and [`client`]: the two sides of an exchange, over [`std::net`].
+//! - [`render`]: how bytes are shown on a terminal or in a log. [`log`]: the server's transcript.
+//! - [`laws`]: what is true of every right implementation, to judge any by. [`model`]: the
+//!   naive implementation that the laws compare with.
+//!
+//! The library has no dependencies: without default features (`default-features = false`)
+//! nothing else is built.
+//!
+//! # Limits
+//!
+//! Requests and replies are of [`LIMIT`] bytes at most. The mapping is that of Unicode 17.0.0,
+//! from the toolchain's tables: with a toolchain of another version a few letters differ, and a
+//! test of this crate says so.
+//!
+//! # What this is not
+//!
+//! There is no encryption, no authentication, no second request on a connection, no
+//! locale-dependent casing and no normalisation.
+
+pub mod client;
+mod deadline;
+pub mod laws;
+pub mod log;
+pub mod model;
+mod process;
+pub mod render;
+pub mod request;
+pub mod server;
+
+pub use process::{LIMIT, clip, process, upper};

@@ -1,0 +1,175 @@
+//! The server's transcript (SPEC LOG-1, LOG-2, LOG-4), and what it has to complain of.
+//!
+//! Whoever writes to a pipe that nobody reads waits for ever, so those who serve clients do not
+//! write: they leave an [`Entry`] in a bounded queue, or count it as dropped where the queue is
+//! full, and one thread of its own writes ([`Writer::run`]). No thread is started here; whoever
+//! owns the program starts it.
+
+use std::io::Write;
+use std::iter;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::clip;
+use crate::render::literal;
+
+/// How many entries wait at most for the writer. At about 1 KiB each this bounds the memory that
+/// a stuck output costs.
+const QUEUE: usize = 4096;
+
+/// How many entries are written at once, so that a busy log costs few system calls.
+const BATCH: usize = 256;
+
+/// The least time between two complaints: a fault that repeats shall not fill a disk.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+
+enum Entry {
+    Ready(SocketAddr),
+    Request(IpAddr, Vec<u8>),
+    Complaint(String),
+}
+
+/// The near end of the transcript: takes entries and never waits.
+#[derive(Clone)]
+pub struct Log {
+    queue: SyncSender<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// The far end of the transcript: writes what the [`Log`] takes.
+pub struct Writer {
+    queue: Receiver<Entry>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// A transcript, of two ends.
+#[must_use]
+pub fn channel() -> (Log, Writer) {
+    let (sender, receiver) = sync_channel(QUEUE);
+    let dropped = Arc::new(AtomicU64::new(0));
+    (
+        Log {
+            queue: sender,
+            dropped: Arc::clone(&dropped),
+        },
+        Writer {
+            queue: receiver,
+            dropped,
+        },
+    )
+}
+
+impl Log {
+    /// Notes that the server is ready at `address` (SPEC LOG-1).
+    pub fn ready(&self, address: SocketAddr) {
+        self.put(Entry::Ready(address));
+    }
+
+    /// Notes a `request` from `peer` (SPEC LOG-2).
+    pub fn request(&self, peer: IpAddr, request: &[u8]) {
+        self.put(Entry::Request(peer, clip(request).to_vec()));
+    }
+
+    /// Notes something that the operator should know, as one line without a line feed.
+    pub fn complain(&self, complaint: String) {
+        self.put(Entry::Complaint(complaint));
+    }
+
+    fn put(&self, entry: Entry) {
+        if let Err(TrySendError::Full(Entry::Request(..))) = self.queue.try_send(entry) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Writer {
+    /// Writes entries to `out`, and complaints to `err`, until every [`Log`] is gone and nothing
+    /// is left. Failing to write stops neither this nor the server: the requests concerned are
+    /// counted, and the count is reported to `err` when writing goes on, or at the end
+    /// (SPEC LOG-4).
+    pub fn run(self, mut out: impl Write, err: impl Write) {
+        let mut errors = Errors {
+            err,
+            last: None,
+            unsaid: 0,
+        };
+        let mut failing = false;
+        while let Ok(first) = self.queue.recv() {
+            let mut lines = Vec::new();
+            let mut requests = 0;
+            for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH - 1)) {
+                match entry {
+                    Entry::Ready(address) => {
+                        lines.extend(format!("Servidor rodando em {address}\n").bytes());
+                    }
+                    Entry::Request(peer, request) => {
+                        requests += 1;
+                        let (peer, request) = (peer.to_canonical(), literal(&request));
+                        lines.extend(format!("Recebido de {peer}:\n{request}\n").bytes());
+                    }
+                    Entry::Complaint(complaint) => errors.complain(&complaint),
+                }
+            }
+            match out.write_all(&lines).and_then(|()| out.flush()) {
+                Ok(()) => {
+                    failing = false;
+                    if errors.may_complain() {
+                        self.report_dropped(&mut errors);
+                    }
+                }
+                Err(error) => {
+                    self.dropped.fetch_add(requests, Ordering::Relaxed);
+                    if !failing {
+                        errors.say(&format!("cannot write the log, serving goes on: {error}"));
+                    }
+                    failing = true;
+                }
+            }
+        }
+        self.report_dropped(&mut errors);
+    }
+
+    fn report_dropped(&self, errors: &mut Errors<impl Write>) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            errors.say(&format!("{dropped} requests are missing from the log"));
+        }
+    }
+}
+
+/// Standard error. That it cannot be written to is the one thing there is nobody left to tell.
+struct Errors<W> {
+    err: W,
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl<W: Write> Errors<W> {
+    fn may_complain(&self) -> bool {
+        self.last
+            .is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL)
+    }
+
+    /// Says `complaint`, unless the last one was less than [`COMPLAINT_INTERVAL`] ago.
+    fn complain(&mut self, complaint: &str) {
+        if self.may_complain() {
+            self.say(complaint);
+        } else {
+            self.unsaid += 1;
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        let more = match std::mem::take(&mut self.unsaid) {
+            0 => String::new(),
+            unsaid => format!(" ({unsaid} more complaints before this one)"),
+        };
+        let _ = self
+            .err
+            .write_all(format!("upcase-server: {line}{more}\n").as_bytes());
+        self.last = Some(Instant::now());
+    }
+}

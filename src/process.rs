@@ -1,0 +1,86 @@
+//! The pure transformation: `process = clip ∘ upper ∘ clip`, `clip = trim ∘ cap`.
+//!
+//! Rules of this file: total over every `&[u8]`, no panic, no I/O, no clock, no state.
+
+/// The most bytes that a request or a reply has (SPEC CAP-2).
+pub const LIMIT: usize = 1024;
+
+/// The reply to `request`: clipped, upper-cased, clipped again (SPEC PROC-1).
+///
+/// It is at most [`LIMIT`] bytes, has no white space at either end, and is its own reply:
+/// `process` is idempotent. Any bytes are a request (SPEC PROC-2); only the first [`LIMIT`] of
+/// them count.
+///
+/// ```
+/// use upcase::process;
+/// assert_eq!(process(b" hello\n"), b"HELLO");
+/// assert_eq!(process("straße".as_bytes()), b"STRASSE");
+/// assert_eq!(process(b"ill-formed \xff stays"), b"ILL-FORMED \xff STAYS");
+/// ```
+#[must_use]
+pub fn process(request: &[u8]) -> Vec<u8> {
+    clip(&upper(clip(request))).to_vec()
+}
+
+/// What of `bytes` a message keeps: capped at [`LIMIT`] bytes, then trimmed (SPEC CAP-1 to
+/// CAP-3, TRIM-1, TRIM-2).
+///
+/// ```
+/// assert_eq!(upcase::clip(b"\t hello \n"), b"hello");
+/// assert_eq!(upcase::clip(&[b'x'; 5000]).len(), upcase::LIMIT);
+/// ```
+#[must_use]
+pub fn clip(bytes: &[u8]) -> &[u8] {
+    trim(cap(bytes))
+}
+
+/// `bytes` with each well-formed character replaced by its full uppercase mapping, and all other
+/// bytes as they are (SPEC UPPER-1 to UPPER-5). At most three times as long as `bytes`.
+///
+/// ```
+/// assert_eq!(upcase::upper("ŉ \u{390}".as_bytes()), "ʼN \u{399}\u{308}\u{301}".as_bytes());
+/// ```
+#[must_use]
+pub fn upper(bytes: &[u8]) -> Vec<u8> {
+    let mut mapped = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars().flat_map(char::to_uppercase) {
+            mapped.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        mapped.extend_from_slice(chunk.invalid());
+    }
+    mapped
+}
+
+/// The first [`LIMIT`] bytes, less an incomplete character at their very end. A sequence shorter
+/// than the limit was not cut, so whatever it ends with is its own.
+fn cap(bytes: &[u8]) -> &[u8] {
+    let Some(head) = bytes.get(..LIMIT) else {
+        return bytes;
+    };
+    let incomplete = (1..=3).find(|&n| is_incomplete(&head[LIMIT - n..]));
+    &head[..LIMIT - incomplete.unwrap_or(0)]
+}
+
+/// Whether `tail` is a proper prefix of a well-formed character.
+fn is_incomplete(tail: &[u8]) -> bool {
+    // Nothing valid, and an error that says "the input ended" rather than "this byte is wrong".
+    std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+}
+
+/// `bytes` without the white space at its ends.
+fn trim(bytes: &[u8]) -> &[u8] {
+    let Some(first) = bytes.iter().position(|b| !is_white_space(*b)) else {
+        return &[];
+    };
+    let last = bytes
+        .iter()
+        .rposition(|b| !is_white_space(*b))
+        .unwrap_or(first);
+    &bytes[first..=last]
+}
+
+/// The six bytes of SPEC section 1. [`u8::is_ascii_whitespace`] leaves out 0B.
+const fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r' | b' ')
+}

@@ -1,0 +1,60 @@
+//! The framing: one bounded request out of any [`Read`].
+//!
+//! Rules of this file: no sockets and no clock. Time reaches it as the reader's own time-out
+//! error, so that the same code runs over a socket and over a scripted stream.
+
+use std::io::{self, ErrorKind, Read};
+
+use crate::LIMIT;
+
+/// How the reading of one request ended.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// The request: the bytes up to and with the first LF, or [`LIMIT`] bytes, or all that there
+    /// was before the end of the stream (SPEC FRAME-1 to FRAME-3).
+    Complete(&'a [u8]),
+    /// The reader's time was up ([`ErrorKind::WouldBlock`] or [`ErrorKind::TimedOut`]) before the
+    /// request was complete, and there is nothing to answer (SPEC TIME-2).
+    Incomplete,
+    /// Reading failed, with the reader's error.
+    Failed(io::Error),
+}
+
+/// Reads one request from `stream`, into `buffer`.
+///
+/// It reads until the request is complete, never more than [`LIMIT`] bytes in all, and not once
+/// more after that; what a read brought beyond the request is surplus and forgotten
+/// (SPEC SURPLUS-1). How the stream was cut plays no part (SPEC FRAME-5). Interrupted reads are
+/// made again.
+///
+/// ```
+/// use upcase::request::{Received, receive};
+/// let mut stream: &[u8] = b"hello\nsurplus";
+/// let Received::Complete(request) = receive(&mut stream, &mut [0; upcase::LIMIT]) else { panic!() };
+/// # let request = request.to_vec();
+/// assert_eq!(request, b"hello\n");
+/// ```
+pub fn receive<'a>(stream: &mut (impl Read + ?Sized), buffer: &'a mut [u8; LIMIT]) -> Received<'a> {
+    let mut filled = 0;
+    while filled < LIMIT {
+        match stream.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => {
+                let line_feed = buffer[filled..filled + count]
+                    .iter()
+                    .position(|b| *b == b'\n');
+                if let Some(at) = line_feed {
+                    filled += at + 1;
+                    break;
+                }
+                filled += count;
+            }
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted => {}
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => return Received::Incomplete,
+                _ => return Received::Failed(error),
+            },
+        }
+    }
+    Received::Complete(&buffer[..filled])
+}

@@ -1,0 +1,341 @@
+//! Serves a listener: one exchange a connection, many connections at once, until it is stopped.
+//!
+//! The design, in the order of one connection's life:
+//!
+//! - *Workers* are threads that block in `accept` on one shared listener; the kernel hands each
+//!   connection to one of them, and there is nothing else to hand over. The worker that leaves
+//!   nobody waiting starts another, up to the bound; a worker that finds enough others waiting
+//!   ends. Past the bound connections wait in the kernel's queue.
+//! - An [`exchange`] reads one request, writes its reply, half-closes, and discards what else
+//!   comes, all under one deadline. What goes wrong in it, be it an error or a panic, ends it and
+//!   nothing else.
+//! - *Stopping* makes the listener non-blocking, so that workers go on accepting what is queued
+//!   and end where nothing is; those who block in `accept` already are woken by a connection of
+//!   our own each. The listener closes when its queue is found empty, and [`Server::run`] returns
+//!   when the last exchange has ended.
+//!
+//! Rules of this file: the only place that owns threads; no lock on the way of a connection.
+
+use std::collections::HashSet;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use crate::LIMIT;
+use crate::deadline::Timed;
+use crate::request::{Received, receive};
+
+/// The longest time that a server may give a connection (SPEC TIME-1).
+pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many connections the kernel shall queue for `accept`. The standard library's 128 would
+/// cost the clients of a burst a second each, the time until they knock again.
+pub const BACKLOG: i32 = 4096;
+
+/// How many workers may wait for a connection. Enough for most bursts, and starting and ending
+/// threads is rare in a steady load; few enough that a quiet server is small.
+const SPARE_WORKERS: usize = 64;
+
+/// How deep a worker's stack is, in bytes. An exchange needs some 10 KiB, and a log or a panic
+/// message some more.
+const STACK: usize = 256 * 1024;
+
+/// How long `accept` is left alone after the system ran out of something.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What a server does with requests.
+pub trait Service: Sync {
+    /// The reply to `request`, which came from `peer`.
+    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8>;
+
+    /// Called when serving is hampered, though it goes on: a connection could not be accepted, or
+    /// a thread not be started, for the reason in `error`. It may be called often, and should not
+    /// wait.
+    fn hampered(&self, error: &io::Error) {
+        let _ = error;
+    }
+}
+
+/// A bare function is a service that knows nothing of peers.
+impl<F: Fn(&[u8]) -> Vec<u8> + Sync> Service for F {
+    fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
+        self(request)
+    }
+}
+
+/// A byte stream in both directions of which one can be ended alone.
+pub trait Duplex: Read + Write {
+    /// Ends the sending side; the other end reads the end of the stream.
+    ///
+    /// # Errors
+    /// If the connection is gone.
+    fn half_close(&mut self) -> io::Result<()>;
+}
+
+/// The server's side of one exchange over `stream`: reads a request, writes what `answer` makes
+/// of it, half-closes, and reads on until the other side ends (SPEC REPLY-1 to REPLY-3,
+/// SURPLUS-1, SURPLUS-2). The stream is to be closed after it.
+///
+/// # Errors
+/// The stream's own; of kind [`ErrorKind::TimedOut`] or [`ErrorKind::WouldBlock`] where its time
+/// was up. The peer has its whole reply, or not a byte of it, unless writing it failed.
+pub fn exchange(
+    stream: &mut (impl Duplex + ?Sized),
+    answer: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> io::Result<()> {
+    let mut buffer = [0; LIMIT];
+    match receive(stream, &mut buffer) {
+        Received::Complete(request) => stream.write_all(&answer(request))?,
+        Received::Incomplete => return Err(ErrorKind::TimedOut.into()),
+        Received::Failed(error) => return Err(error),
+    }
+    stream.half_close()?;
+    // Closing now, with bytes unread or still under way, would reset the connection, and the
+    // reset may overtake the reply.
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// A server of one listener.
+///
+/// ```
+/// use std::{net::TcpListener, num::NonZeroUsize, thread, time::Duration};
+/// use upcase::{client, process, server::Server};
+///
+/// let server = Server::new(
+///     TcpListener::bind("127.0.0.1:0")?,
+///     Duration::from_secs(5),
+///     NonZeroUsize::new(100).unwrap(),
+/// )?;
+/// thread::scope(|scope| {
+///     let serving = scope.spawn(|| server.run(&process));
+///     let reply = client::exchange(&server.address().to_string(), b"hello", Duration::from_secs(5));
+///     assert_eq!(reply.unwrap(), b"HELLO");
+///     server.stop();
+///     serving.join().unwrap()
+/// })?;
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    timeout: Duration,
+    max_connections: usize,
+    /// The listener's one lasting owner, until it closes.
+    listener: Mutex<Option<Arc<TcpListener>>>,
+    /// The same, for workers, who own it only while they wait: so it closes while others are
+    /// still busy with their exchanges.
+    accepting: Weak<TcpListener>,
+    /// How many workers wait in `accept`, or are about to.
+    waiting: AtomicUsize,
+    /// How many workers there are.
+    workers: AtomicUsize,
+    /// When the server was stopped.
+    stopped: OnceLock<Instant>,
+    /// The near ends of the connections that wake workers.
+    wakers: Mutex<HashSet<SocketAddr>>,
+}
+
+impl Server {
+    /// A server that will give each connection accepted from `listener` the time `timeout`, and
+    /// hold at most `max_connections` at once.
+    ///
+    /// # Errors
+    /// Of kind [`ErrorKind::InvalidInput`] where `timeout` is zero or more than [`MAX_TIMEOUT`];
+    /// otherwise the listener's.
+    pub fn new(
+        listener: TcpListener,
+        timeout: Duration,
+        max_connections: NonZeroUsize,
+    ) -> io::Result<Self> {
+        if timeout.is_zero() || timeout > MAX_TIMEOUT {
+            let limits = format!(
+                "a time-out is more than 0 and at most {} s",
+                MAX_TIMEOUT.as_secs()
+            );
+            return Err(io::Error::new(ErrorKind::InvalidInput, limits));
+        }
+        listener.set_nonblocking(false)?;
+        let address = listener.local_addr()?;
+        let listener = Arc::new(listener);
+        Ok(Self {
+            address,
+            timeout,
+            max_connections: max_connections.get(),
+            accepting: Arc::downgrade(&listener),
+            listener: Mutex::new(Some(listener)),
+            waiting: AtomicUsize::new(0),
+            workers: AtomicUsize::new(0),
+            stopped: OnceLock::new(),
+            wakers: Mutex::default(),
+        })
+    }
+
+    /// The address that the server listens on, with the port that it really has.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until [`stop`](Self::stop) is called and every exchange under way has ended.
+    ///
+    /// # Errors
+    /// Where not even one thread can be started.
+    pub fn run(&self, service: &dyn Service) -> io::Result<()> {
+        thread::scope(|scope| self.hire(scope, service))
+    }
+
+    /// Stops the server: it accepts what is queued and no more, answers those whom it has
+    /// accepted, and [`run`](Self::run) returns, no later than one time-out from now
+    /// (SPEC TIME-5).
+    pub fn stop(&self) {
+        if self.stopped.set(Instant::now()).is_err() {
+            return;
+        }
+        let Some(listener) = self.accepting.upgrade() else {
+            return;
+        };
+        // Only workers that block in `accept` already need waking from here on.
+        if let Err(error) = listener.set_nonblocking(true) {
+            debug_assert!(false, "a listener can be made non-blocking: {error}");
+        }
+        drop(listener);
+        self.wake();
+    }
+
+    /// Starts a worker, unless the bound is reached.
+    fn hire<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        service: &'env dyn Service,
+    ) -> io::Result<()> {
+        let one_more = |count| (count < self.max_connections).then_some(count + 1);
+        if self
+            .workers
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+            .is_err()
+        {
+            return Ok(());
+        }
+        let work = move || {
+            self.work(scope, service);
+            self.workers.fetch_sub(1, Ordering::SeqCst);
+        };
+        let worker = thread::Builder::new()
+            .name("upcase-worker".into())
+            .stack_size(STACK);
+        worker.spawn_scoped(scope, work).map(drop).inspect_err(|_| {
+            self.workers.fetch_sub(1, Ordering::SeqCst);
+        })
+    }
+
+    /// A worker's life: accepts connections and serves each to its end.
+    fn work<'scope, 'env>(
+        &'env self,
+        scope: &'scope Scope<'scope, 'env>,
+        service: &'env dyn Service,
+    ) {
+        while let Some(listener) = self.accepting.upgrade() {
+            if self.waiting.fetch_add(1, Ordering::SeqCst) >= SPARE_WORKERS {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            let accepted = listener.accept();
+            drop(listener);
+            let nobody_waits = self.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
+            match accepted {
+                Ok((_, peer)) if self.is_waker(peer) => {
+                    // One wakes one; and who has woken another leaves, lest it take for itself
+                    // the connection that was to wake the other.
+                    if !nobody_waits {
+                        return self.wake();
+                    }
+                }
+                Ok((stream, peer)) => {
+                    if nobody_waits && let Err(error) = self.hire(scope, service) {
+                        service.hampered(&error);
+                    }
+                    // A panic has been reported by the panic hook; it costs this exchange alone.
+                    let _ = catch_unwind(AssertUnwindSafe(|| self.serve(&stream, peer, service)));
+                }
+                Err(error) => match error.kind() {
+                    // Stopped, and the queue is empty.
+                    ErrorKind::WouldBlock => self.close(),
+                    // The peer has gone already, or a signal came.
+                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
+                    // Out of descriptors or memory: others will give some back.
+                    _ => {
+                        service.hampered(&error);
+                        thread::sleep(PAUSE);
+                    }
+                },
+            }
+            if self
+                .stopped
+                .get()
+                .is_some_and(|stopped| stopped.elapsed() >= self.timeout)
+            {
+                self.close();
+            }
+        }
+    }
+
+    /// One connection, from its acceptance to just before its closing.
+    fn serve(&self, stream: &TcpStream, peer: SocketAddr, service: &dyn Service) {
+        let stopped = self.stopped.get();
+        let deadline = stopped.copied().unwrap_or_else(Instant::now) + self.timeout;
+        if stopped.is_some() && stream.set_nonblocking(false).is_err() {
+            return; // some systems hand the listener's mode down
+        }
+        let answer = |request: &[u8]| service.answer(peer.ip(), request);
+        // An error is the peer's doing and the peer's loss; there is nobody to tell.
+        let _ = exchange(&mut Timed { stream, deadline }, answer);
+    }
+
+    /// Gives up the listener: it closes as soon as no worker waits on it.
+    fn close(&self) {
+        lock(&self.listener).take();
+    }
+
+    /// Wakes a worker that blocks in `accept`, by a connection of our own.
+    fn wake(&self) {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        while self.waiting.load(Ordering::SeqCst) > 0 {
+            // Locked until the connection is entered: who accepts it looks it up here.
+            let mut wakers = lock(&self.wakers);
+            let waker = TcpStream::connect_timeout(&address, PAUSE);
+            if let Ok(own) = waker.and_then(|stream| stream.local_addr()) {
+                wakers.insert(own);
+                return;
+            }
+            drop(wakers);
+            thread::sleep(PAUSE); // out of descriptors, most likely
+        }
+    }
+
+    /// Whether the connection from `peer` is one that [`wake`](Self::wake) made.
+    fn is_waker(&self, peer: SocketAddr) -> bool {
+        self.stopped.get().is_some() && lock(&self.wakers).remove(&peer)
+    }
+}
+
+/// What `mutex` guards. Nothing that is done under a lock here can leave it half done.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
