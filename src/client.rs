@@ -138,13 +138,27 @@ pub fn exchange(host_and_port: &str, message: &[u8], timeout: Duration) -> Resul
     check(message)?;
     let deadline = Instant::now() + timeout;
     let stream = connect(&resolve(host_and_port, deadline)?, deadline)?;
-    let mut stream = Timed {
-        stream: &stream,
-        deadline,
-    };
+    exchange_over(
+        &mut Timed {
+            stream: &stream,
+            deadline,
+        },
+        message,
+    )
+}
+
+/// Sends `message` over `stream`, which is connected to a server, and returns the reply.
+///
+/// # Errors
+/// As [`exchange`].
+pub fn exchange_over(
+    stream: &mut (impl Read + Write + ?Sized),
+    message: &[u8],
+) -> Result<Vec<u8>, Error> {
+    check(message)?;
     let written = stream.write_all(&[message, b"\n"].concat());
     // The reply may be there although writing failed (SPEC CLIENT-7).
-    let reply = read_reply(&mut stream)?;
+    let reply = read_reply(stream)?;
     if reply.is_empty() && !process(message).is_empty() {
         return Err(written.map_or_else(|error| Error::Broken(0, error), |()| Error::NoReply));
     }

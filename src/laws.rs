@@ -6,7 +6,7 @@
 //! ```
 //! use upcase::laws;
 //!
-//! let mine = |request: &[u8]| request.trim_ascii().to_ascii_uppercase(); // forgets much
+//! let mine = |request: &[u8]| upcase::clip(request).to_ascii_uppercase(); // forgets the rest
 //! assert!(laws::judge(&mine, b"hello").is_ok());
 //! let violation = laws::judge(&mine, "olá".as_bytes()).unwrap_err();
 //! assert_eq!(violation.law, "upper-cased");

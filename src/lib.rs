@@ -40,3 +40,8 @@ pub mod request;
 pub mod server;
 
 pub use process::{LIMIT, clip, process, upper};
+
+/// The code in README.md compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,7 +1,7 @@
 //! The server's transcript (SPEC LOG-1, LOG-2, LOG-4), and what it has to complain of.
 //!
 //! Whoever writes to a pipe that nobody reads waits for ever, so those who serve clients do not
-//! write: they leave an [`Entry`] in a bounded queue, or count it as dropped where the queue is
+//! write: they leave an entry in a bounded queue, or count it as dropped where the queue is
 //! full, and one thread of its own writes ([`Writer::run`]). No thread is started here; whoever
 //! owns the program starts it.
 
@@ -10,7 +10,7 @@ use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use crate::clip;
@@ -32,34 +32,54 @@ enum Entry {
     Complaint(String),
 }
 
+/// How many requests were noted that are neither written nor reported as missing; it can be asked
+/// when the [`Log`] is gone.
+#[derive(Clone, Default)]
+pub struct Missing(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    /// Left in the queue, and not written yet.
+    queued: AtomicU64,
+    /// Given up, and not reported yet.
+    dropped: AtomicU64,
+}
+
+impl Missing {
+    /// The number of requests at this moment.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.queued.load(Ordering::Relaxed) + self.0.dropped.load(Ordering::Relaxed)
+    }
+}
+
 /// The near end of the transcript: takes entries and never waits.
 #[derive(Clone)]
 pub struct Log {
     queue: SyncSender<Entry>,
-    dropped: Arc<AtomicU64>,
+    missing: Missing,
 }
 
 /// The far end of the transcript: writes what the [`Log`] takes.
 pub struct Writer {
     queue: Receiver<Entry>,
-    dropped: Arc<AtomicU64>,
+    missing: Missing,
 }
 
 /// A transcript, of two ends.
 #[must_use]
 pub fn channel() -> (Log, Writer) {
     let (sender, receiver) = sync_channel(QUEUE);
-    let dropped = Arc::new(AtomicU64::new(0));
-    (
-        Log {
-            queue: sender,
-            dropped: Arc::clone(&dropped),
-        },
-        Writer {
-            queue: receiver,
-            dropped,
-        },
-    )
+    let missing = Missing::default();
+    let log = Log {
+        queue: sender,
+        missing: missing.clone(),
+    };
+    let writer = Writer {
+        queue: receiver,
+        missing,
+    };
+    (log, writer)
 }
 
 impl Log {
@@ -70,18 +90,28 @@ impl Log {
 
     /// Notes a `request` from `peer` (SPEC LOG-2).
     pub fn request(&self, peer: IpAddr, request: &[u8]) {
-        self.put(Entry::Request(peer, clip(request).to_vec()));
+        // Counted first, so that the writer never takes off what is not on the count yet.
+        self.missing.0.queued.fetch_add(1, Ordering::Relaxed);
+        if !self.put(Entry::Request(peer, clip(request).to_vec())) {
+            self.missing.0.queued.fetch_sub(1, Ordering::Relaxed);
+            self.missing.0.dropped.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Notes something that the operator should know, as one line without a line feed.
     pub fn complain(&self, complaint: String) {
+        // Where the queue is full, the operator has the greater trouble to hear of.
         self.put(Entry::Complaint(complaint));
     }
 
-    fn put(&self, entry: Entry) {
-        if let Err(TrySendError::Full(Entry::Request(..))) = self.queue.try_send(entry) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+    /// The count of requests that are not in the log.
+    #[must_use]
+    pub fn missing(&self) -> Missing {
+        self.missing.clone()
+    }
+
+    fn put(&self, entry: Entry) -> bool {
+        self.queue.try_send(entry).is_ok()
     }
 }
 
@@ -113,7 +143,9 @@ impl Writer {
                     Entry::Complaint(complaint) => errors.complain(&complaint),
                 }
             }
-            match out.write_all(&lines).and_then(|()| out.flush()) {
+            let written = out.write_all(&lines).and_then(|()| out.flush());
+            self.missing.0.queued.fetch_sub(requests, Ordering::Relaxed);
+            match written {
                 Ok(()) => {
                     failing = false;
                     if errors.may_complain() {
@@ -121,7 +153,10 @@ impl Writer {
                     }
                 }
                 Err(error) => {
-                    self.dropped.fetch_add(requests, Ordering::Relaxed);
+                    self.missing
+                        .0
+                        .dropped
+                        .fetch_add(requests, Ordering::Relaxed);
                     if !failing {
                         errors.say(&format!("cannot write the log, serving goes on: {error}"));
                     }
@@ -133,7 +168,7 @@ impl Writer {
     }
 
     fn report_dropped(&self, errors: &mut Errors<impl Write>) {
-        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let dropped = self.missing.0.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
             errors.say(&format!("{dropped} requests are missing from the log"));
         }

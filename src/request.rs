@@ -20,6 +20,17 @@ pub enum Received<'a> {
     Failed(io::Error),
 }
 
+impl<'a> Received<'a> {
+    /// The request, if there is one.
+    #[must_use]
+    pub fn complete(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Complete(request) => Some(request),
+            Self::Incomplete | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// Reads one request from `stream`, into `buffer`.
 ///
 /// It reads until the request is complete, never more than [`LIMIT`] bytes in all, and not once
@@ -28,11 +39,9 @@ pub enum Received<'a> {
 /// made again.
 ///
 /// ```
-/// use upcase::request::{Received, receive};
+/// use upcase::{LIMIT, request::receive};
 /// let mut stream: &[u8] = b"hello\nsurplus";
-/// let Received::Complete(request) = receive(&mut stream, &mut [0; upcase::LIMIT]) else { panic!() };
-/// # let request = request.to_vec();
-/// assert_eq!(request, b"hello\n");
+/// assert_eq!(receive(&mut stream, &mut [0; LIMIT]).complete(), Some(&b"hello\n"[..]));
 /// ```
 pub fn receive<'a>(stream: &mut (impl Read + ?Sized), buffer: &'a mut [u8; LIMIT]) -> Received<'a> {
     let mut filled = 0;

@@ -9,10 +9,10 @@
 //! - An [`exchange`] reads one request, writes its reply, half-closes, and discards what else
 //!   comes, all under one deadline. What goes wrong in it, be it an error or a panic, ends it and
 //!   nothing else.
-//! - *Stopping* makes the listener non-blocking, so that workers go on accepting what is queued
-//!   and end where nothing is; those who block in `accept` already are woken by a connection of
-//!   our own each. The listener closes when its queue is found empty, and [`Server::run`] returns
-//!   when the last exchange has ended.
+//! - *Stopping* is a connection of our own. The kernel hands connections out in the order in
+//!   which they came, so the worker that accepts ours knows that everyone who came before it has
+//!   been accepted: it closes the server to those after it, and wakes the next worker that waits
+//!   in the same way. [`Server::run`] returns when the last exchange has ended.
 //!
 //! Rules of this file: the only place that owns threads; no lock on the way of a connection.
 
@@ -21,7 +21,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -140,8 +140,10 @@ pub struct Server {
     waiting: AtomicUsize,
     /// How many workers there are.
     workers: AtomicUsize,
-    /// When the server was stopped.
+    /// When the server was told to stop.
     stopped: OnceLock<Instant>,
+    /// Whether everyone who came before that has been accepted.
+    closed: AtomicBool,
     /// The near ends of the connections that wake workers.
     wakers: Mutex<HashSet<SocketAddr>>,
 }
@@ -165,7 +167,6 @@ impl Server {
             );
             return Err(io::Error::new(ErrorKind::InvalidInput, limits));
         }
-        listener.set_nonblocking(false)?;
         let address = listener.local_addr()?;
         let listener = Arc::new(listener);
         Ok(Self {
@@ -177,6 +178,7 @@ impl Server {
             waiting: AtomicUsize::new(0),
             workers: AtomicUsize::new(0),
             stopped: OnceLock::new(),
+            closed: AtomicBool::new(false),
             wakers: Mutex::default(),
         })
     }
@@ -195,22 +197,12 @@ impl Server {
         thread::scope(|scope| self.hire(scope, service))
     }
 
-    /// Stops the server: it accepts what is queued and no more, answers those whom it has
-    /// accepted, and [`run`](Self::run) returns, no later than one time-out from now
-    /// (SPEC TIME-5).
+    /// Stops the server: everyone who has connected by now is answered, nobody after, and
+    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5).
     pub fn stop(&self) {
-        if self.stopped.set(Instant::now()).is_err() {
-            return;
+        if self.stopped.set(Instant::now()).is_ok() {
+            self.wake();
         }
-        let Some(listener) = self.accepting.upgrade() else {
-            return;
-        };
-        // Only workers that block in `accept` already need waking from here on.
-        if let Err(error) = listener.set_nonblocking(true) {
-            debug_assert!(false, "a listener can be made non-blocking: {error}");
-        }
-        drop(listener);
-        self.wake();
     }
 
     /// Starts a worker, unless the bound is reached.
@@ -245,69 +237,63 @@ impl Server {
         scope: &'scope Scope<'scope, 'env>,
         service: &'env dyn Service,
     ) {
-        while let Some(listener) = self.accepting.upgrade() {
-            if self.waiting.fetch_add(1, Ordering::SeqCst) >= SPARE_WORKERS {
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
-                return;
-            }
-            let accepted = listener.accept();
-            drop(listener);
+        loop {
+            // Counted first, and only then is `closed` looked at; `close` does it the other way
+            // round. So it sees this worker, or this worker sees it.
+            let others_wait = self.waiting.fetch_add(1, Ordering::SeqCst);
+            let stay = others_wait < SPARE_WORKERS && !self.closed.load(Ordering::SeqCst);
+            let listener = self.accepting.upgrade().filter(|_| stay);
+            let accepted = listener.map(|listener| listener.accept());
             let nobody_waits = self.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
             match accepted {
-                Ok((_, peer)) if self.is_waker(peer) => {
-                    // One wakes one; and who has woken another leaves, lest it take for itself
-                    // the connection that was to wake the other.
-                    if !nobody_waits {
-                        return self.wake();
-                    }
-                }
-                Ok((stream, peer)) => {
+                None => return,
+                Some(Ok((_, peer))) if self.is_waker(peer) => return self.close(),
+                Some(Ok((stream, peer))) => {
                     if nobody_waits && let Err(error) = self.hire(scope, service) {
                         service.hampered(&error);
                     }
                     // A panic has been reported by the panic hook; it costs this exchange alone.
                     let _ = catch_unwind(AssertUnwindSafe(|| self.serve(&stream, peer, service)));
                 }
-                Err(error) => match error.kind() {
-                    // Stopped, and the queue is empty.
-                    ErrorKind::WouldBlock => self.close(),
-                    // The peer has gone already, or a signal came.
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
-                    // Out of descriptors or memory: others will give some back.
-                    _ => {
-                        service.hampered(&error);
-                        thread::sleep(PAUSE);
-                    }
-                },
+                // The peer has gone already.
+                Some(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
+                // Out of descriptors or memory, most likely: others will give some back.
+                Some(Err(error)) => {
+                    service.hampered(&error);
+                    thread::sleep(PAUSE);
+                }
             }
             if self
                 .stopped
                 .get()
                 .is_some_and(|stopped| stopped.elapsed() >= self.timeout)
             {
-                self.close();
+                return self.close();
             }
         }
     }
 
     /// One connection, from its acceptance to just before its closing.
     fn serve(&self, stream: &TcpStream, peer: SocketAddr, service: &dyn Service) {
-        let stopped = self.stopped.get();
-        let deadline = stopped.copied().unwrap_or_else(Instant::now) + self.timeout;
-        if stopped.is_some() && stream.set_nonblocking(false).is_err() {
-            return; // some systems hand the listener's mode down
-        }
+        let start = self.stopped.get().copied().unwrap_or_else(Instant::now);
+        let deadline = start + self.timeout;
         let answer = |request: &[u8]| service.answer(peer.ip(), request);
         // An error is the peer's doing and the peer's loss; there is nobody to tell.
         let _ = exchange(&mut Timed { stream, deadline }, answer);
     }
 
-    /// Gives up the listener: it closes as soon as no worker waits on it.
+    /// Closes the server to newcomers, and wakes a worker that waits for one, which does the
+    /// same. The listener itself closes when none waits on it.
     fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
         lock(&self.listener).take();
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.wake();
+        }
     }
 
-    /// Wakes a worker that blocks in `accept`, by a connection of our own.
+    /// Wakes a worker that blocks in `accept`, by a connection of our own, once those who are
+    /// queued before it have been accepted.
     fn wake(&self) {
         let mut address = self.address;
         if address.ip().is_unspecified() {
@@ -316,7 +302,7 @@ impl Server {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        while self.waiting.load(Ordering::SeqCst) > 0 {
+        while self.accepting.strong_count() > 0 {
             // Locked until the connection is entered: who accepts it looks it up here.
             let mut wakers = lock(&self.wakers);
             let waker = TcpStream::connect_timeout(&address, PAUSE);
@@ -325,7 +311,7 @@ impl Server {
                 return;
             }
             drop(wakers);
-            thread::sleep(PAUSE); // out of descriptors, most likely
+            thread::sleep(PAUSE); // out of descriptors, or the queue is full
         }
     }
 

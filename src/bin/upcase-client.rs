@@ -20,6 +20,7 @@ const MAX_INPUT: u64 = 1 << 20;
 /// `-` reads the message from standard input, less one line feed at its end.
 #[derive(Parser)]
 #[command(
+    name = env!("CARGO_BIN_NAME"),
     version,
     after_help = "\
 Examples:
@@ -39,7 +40,7 @@ struct Arguments {
     connect: String,
 
     /// How long the whole exchange may take
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = timeout)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "10", value_parser = timeout)]
     timeout: Duration,
 
     /// Write the bytes of the reply and nothing else
@@ -64,13 +65,10 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn main() -> ExitCode {
-    match cli::arguments().and_then(|arguments| run(&arguments).map_err(cli::fail::<Arguments>)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(code) => code,
-    }
+    cli::run(exchange)
 }
 
-fn run(arguments: &Arguments) -> Result<(), String> {
+fn exchange(arguments: &Arguments) -> Result<(), String> {
     let message = match &arguments.message[..] {
         [dash] if dash == "-" => read_input()?,
         words => join(words),

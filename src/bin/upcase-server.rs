@@ -8,7 +8,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ const LOG_PATIENCE: Duration = Duration::from_millis(500);
 /// trimmed, upper-cased as Unicode 17 has it, and sent back, 1024 bytes at most.
 #[derive(Parser)]
 #[command(
+    name = env!("CARGO_BIN_NAME"),
     version,
     after_help = "\
 Examples:
@@ -46,7 +48,7 @@ struct Arguments {
     bind: SocketAddr,
 
     /// How long a connection may last, from its acceptance to its end; at most 10
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = timeout)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "5", value_parser = timeout)]
     timeout: Duration,
 
     /// How many connections to hold at once; more wait in the kernel's queue
@@ -93,10 +95,7 @@ impl Service for Console {
 }
 
 fn main() -> ExitCode {
-    match cli::arguments().and_then(|arguments| serve(&arguments).map_err(cli::fail::<Arguments>)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(code) => code,
-    }
+    cli::run(serve)
 }
 
 fn serve(arguments: &Arguments) -> Result<(), String> {
@@ -120,15 +119,21 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         drop(writing);
     });
     log.ready(server.address());
+    let missing = log.missing();
     let console = Console {
         log,
         quiet: arguments.quiet,
     };
     let outcome = server.run(&console);
-    // The writer ends when the last of the log is written; a pipe that nobody reads shall not
-    // keep the program from ending.
+    // The writer ends when it has written all; a pipe that nobody reads shall not keep the
+    // program from ending.
     drop(console);
-    let _ = written.recv_timeout(LOG_PATIENCE);
+    if written.recv_timeout(LOG_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        cli::say::<Arguments>(format_args!(
+            "{} requests are missing from the log",
+            missing.count()
+        ));
+    }
     outcome.map_err(|error| format!("cannot start a thread: {error}"))
 }
 

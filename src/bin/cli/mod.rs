@@ -1,4 +1,4 @@
-//! What the two binaries share: arguments or one line of error; seconds.
+//! What the two binaries share: from arguments to an exit code, and seconds.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,50 +7,60 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// The arguments; or, where they are wrong, one line on standard error and exit code 2.
-/// `--help` and `--version` print and exit with 0.
-pub(crate) fn arguments<A: Parser>() -> Result<A, ExitCode> {
-    A::try_parse().map_err(|error| {
-        if !error.use_stderr() {
-            return match error.print() {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail::<A>(format_args!("cannot write to standard output: {error}")),
-            };
+/// Runs `program` with the arguments of the command line. What it fails with is said in one line
+/// on standard error, with exit code 1; wrong arguments likewise, with exit code 2.
+pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<(), String>) -> ExitCode {
+    let failure = match A::try_parse() {
+        Ok(arguments) => program(&arguments).err(),
+        Err(error) if error.use_stderr() => {
+            say::<A>(in_one_line(&error));
+            return ExitCode::from(2);
         }
-        // Of clap's paragraphs those before the usage say what is wrong, and what to do about it.
-        let text = error.to_string();
-        let said = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more");
-        let parts: Vec<&str> = text.split("\n\n").map(str::trim).filter(said).collect();
-        let what = parts.join("; ").replace('\n', " ");
-        say::<A>(format_args!(
-            "{}; see --help",
-            what.trim_start_matches("error: ")
-        ));
-        ExitCode::from(2)
-    })
+        // --help or --version
+        Err(help) => help
+            .print()
+            .err()
+            .map(|error| format!("cannot write to standard output: {error}")),
+    };
+    match failure {
+        None => ExitCode::SUCCESS,
+        Some(failure) => {
+            say::<A>(failure);
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// Says on standard error what went wrong. The exit code 1.
-pub(crate) fn fail<A: Parser>(what: impl Display) -> ExitCode {
-    say::<A>(what);
-    ExitCode::FAILURE
-}
-
-fn say<A: Parser>(what: impl Display) {
+/// Says something on standard error, in one line with the program's name.
+pub(crate) fn say<A: Parser>(what: impl Display) {
     // Unlike eprintln!, no panic where standard error is closed.
     let _ = writeln!(io::stderr(), "{}: {what}", A::command().get_name());
 }
 
-/// A time-out as it is written on the command line: seconds, more than 0 and, if `most` is given,
-/// at most that; fractions are allowed.
+/// Of clap's paragraphs those before the usage, which say what is wrong and what may be meant.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let usage = |part: &&str| part.starts_with("Usage:") || part.starts_with("For more");
+    let parts = text.split("\n\n").map(str::trim);
+    let said: Vec<&str> = parts.filter(|part| !usage(part)).collect();
+    let said = said.join("; ").replace('\n', " ");
+    format!("{}; see --help", said.trim_start_matches("error: "))
+}
+
+/// A time-out as it is written on the command line: seconds, more than 0 and at most `most`;
+/// fractions are allowed.
 pub(crate) fn seconds(text: &str, most: Duration) -> Result<Duration, String> {
-    let wanted = format!(
-        "a number of seconds, more than 0 and at most {}",
-        most.as_secs()
-    );
-    let seconds: f64 = text.parse().map_err(|_| format!("not {wanted}"))?;
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(time) if !time.is_zero() && time <= most => Ok(time),
-        _ => Err(format!("not {wanted}")),
+    let time = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    match time {
+        Some(time) if !time.is_zero() && time <= most => Ok(time),
+        _ => {
+            let most = most.as_secs();
+            Err(format!(
+                "not a number of seconds, more than 0 and at most {most}"
+            ))
+        }
     }
 }
