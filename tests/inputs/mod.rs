@@ -1,0 +1,223 @@
+//! Strategies for requests, each aimed at one kind of trouble.
+
+#![allow(dead_code, unreachable_pub)] // each test file that includes this uses a part of it
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+use upcase::LIMIT;
+
+/// Letters whose mapping is not the common one to one: one to two, one to three, titlecase,
+/// shrinking and growing in UTF-8, a mark that becomes a letter, Georgian, astral, new in 17.
+pub const SPECIAL: &[char] = &[
+    'ß',
+    'ŉ',
+    'ǰ',
+    'ΐ',
+    'ΰ',
+    'և',
+    'ẖ',
+    'ﬃ',
+    'ᾳ',
+    'ᾲ',
+    'ᾼ',
+    'ǆ',
+    'ǅ',
+    'ǳ',
+    'ı',
+    'ſ',
+    'ɐ',
+    'ⱥ',
+    'ς',
+    'µ',
+    'ÿ',
+    '\u{345}',
+    'ა',
+    'ꭰ',
+    'ᏸ',
+    '𐐨',
+    '\u{16EBB}',
+    '\u{A7CF}',
+    'İ',
+    'i',
+];
+
+/// White space (SPEC section 1).
+pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
+
+/// What some libraries take for white space, and the protocol does not.
+pub const NEAR_MISSES: &[&[u8]] = &[
+    b"\x00",
+    b"\x08",
+    b"\x0E",
+    b"\x1C",
+    b"\x1D",
+    b"\x1E",
+    b"\x1F",
+    b"\x7F",
+    b"\x85",
+    b"\xA0",
+    "\u{85}".as_bytes(),
+    "\u{A0}".as_bytes(),
+    "\u{2003}".as_bytes(),
+    "\u{2028}".as_bytes(),
+    "\u{3000}".as_bytes(),
+    "\u{FEFF}".as_bytes(),
+];
+
+/// Ill-formed sequences: every class of them.
+pub const ILL_FORMED: &[&[u8]] = &[
+    b"\x80",
+    b"\xBF",
+    b"\xC0\xAF",
+    b"\xC1\xA1",
+    b"\xC3",
+    b"\xE0\x9F\xBF",
+    b"\xE1\x80",
+    b"\xE1",
+    b"\xED\xA0\x80",
+    b"\xED\xBF\xBF",
+    b"\xEF\xBF",
+    b"\xF0\x8F\xBF\xBF",
+    b"\xF0\x90\x80",
+    b"\xF0\x90",
+    b"\xF4\x90\x80\x80",
+    b"\xF5\x80\x80\x80",
+    b"\xF8\x88\x80\x80\x80",
+    b"\xFE",
+    b"\xFF",
+];
+
+/// One of all kinds of requests.
+pub fn requests() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        arbitrary_bytes(),
+        ascii(),
+        well_formed(),
+        laced(),
+        at_the_cap(),
+        growing(),
+        padded(),
+    ]
+}
+
+/// Any bytes, of lengths crowded where the rules change.
+pub fn arbitrary_bytes() -> impl Strategy<Value = Vec<u8>> {
+    lengths().prop_flat_map(|length| vec(any::<u8>(), length))
+}
+
+/// ASCII, white space and controls included.
+pub fn ascii() -> impl Strategy<Value = Vec<u8>> {
+    let byte =
+        prop_oneof![4 => 0x20_u8..0x7F, 1 => 0_u8..0x80, 1 => select(&b"\t\n\x0B\x0C\r "[..])];
+    lengths().prop_flat_map(move |length| vec(byte.clone(), length))
+}
+
+/// Well-formed text, heavy in what maps unlike the rest.
+pub fn well_formed() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => 0..12_usize, 2 => 0..80_usize, 1 => 200..1100_usize]
+        .prop_flat_map(|count| vec(character(), count))
+        .prop_map(|text| String::from_iter(text).into_bytes())
+}
+
+/// Text with ill-formed bytes and near-misses between.
+pub fn laced() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        3 => character().prop_map(encoded),
+        2 => select(ILL_FORMED).prop_map(<[u8]>::to_vec),
+        1 => select(NEAR_MISSES).prop_map(<[u8]>::to_vec),
+        1 => any::<u8>().prop_map(|byte| vec![byte]),
+    ];
+    prop_oneof![4 => 0..8_usize, 2 => 0..60_usize, 1 => 300..700_usize]
+        .prop_flat_map(move |count| vec(piece.clone(), count))
+        .prop_map(|pieces| pieces.concat())
+}
+
+/// A character or an ill-formed sequence astride the cap, with or without white space before the
+/// text, and more after it.
+pub fn at_the_cap() -> impl Strategy<Value = Vec<u8>> {
+    let astride = prop_oneof![
+        3 => character().prop_map(encoded),
+        2 => select(ILL_FORMED).prop_map(<[u8]>::to_vec),
+        1 => white_space(),
+    ];
+    let filler = prop_oneof![Just(b'a'), Just(b'.'), Just(b' ')];
+    (
+        white_space(),
+        filler,
+        LIMIT - 4..=LIMIT,
+        vec(astride, 0..4),
+        white_space(),
+    )
+        .prop_map(|(mut request, filler, start, astride, after)| {
+            request.push(b'x');
+            request.resize(start, filler);
+            request.extend(astride.concat());
+            request.extend(after);
+            request
+        })
+}
+
+/// Text below the cap whose upper case is around it: cut inside a character, or before white
+/// space.
+pub fn growing() -> impl Strategy<Value = Vec<u8>> {
+    let letter = select(&['ß', 'ŉ', 'ΐ', 'ﬃ', 'և'][..]);
+    let end = vec(prop_oneof![character(), select(&WHITE_SPACE[..])], 0..8);
+    (letter, LIMIT - 12..LIMIT + 6, end).prop_map(|(letter, upper_length, end)| {
+        let grown: usize = letter.to_uppercase().map(char::len_utf8).sum();
+        let mut text = String::from(letter).repeat(upper_length / grown);
+        text.push_str(&"a".repeat(upper_length % grown));
+        text.extend(end);
+        text.into_bytes()
+    })
+}
+
+/// White space and near-misses around a little text, and within.
+pub fn padded() -> impl Strategy<Value = Vec<u8>> {
+    let near =
+        prop_oneof![2 => Just(Vec::new()), 1 => select(NEAR_MISSES).prop_map(<[u8]>::to_vec)];
+    let text = vec(character(), 0..4).prop_map(|text| String::from_iter(text).into_bytes());
+    (
+        white_space(),
+        near.clone(),
+        text.clone(),
+        white_space(),
+        text,
+        near,
+        white_space(),
+    )
+        .prop_map(|(before, left, text, within, more, right, after)| {
+            [before, left, text, within, more, right, after].concat()
+        })
+}
+
+/// Lengths in bytes, crowded around 0, 1, the cap, and three times the cap.
+fn lengths() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        1 => 0..=1_usize,
+        4 => 2..64_usize,
+        2 => LIMIT - 3..=LIMIT + 3,
+        1 => 64..LIMIT,
+        1 => 3 * LIMIT - 3..=3 * LIMIT + 3,
+    ]
+}
+
+fn character() -> impl Strategy<Value = char> + Clone {
+    prop_oneof![
+        4 => select(SPECIAL),
+        3 => prop::char::range(' ', '~'),
+        1 => prop::char::range('\u{300}', '\u{36F}'), // combining marks
+        1 => prop::char::range('\u{370}', '\u{58F}'), // Greek, Cyrillic, Armenian
+        1 => prop::char::range('\u{10000}', '\u{10FFFF}'),
+        1 => any::<char>(),
+        1 => select(&WHITE_SPACE[..]),
+    ]
+}
+
+fn white_space() -> impl Strategy<Value = Vec<u8>> + Clone {
+    vec(select(&b"\t\n\x0B\x0C\r "[..]), 0..5)
+}
+
+fn encoded(character: char) -> Vec<u8> {
+    character.to_string().into_bytes()
+}

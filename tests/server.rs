@@ -1,0 +1,560 @@
+//! `upcase-server` does what SPEC.md, its help and README.md say, over real sockets.
+
+mod programs;
+mod spec_text;
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin_cmd;
+use predicates::prelude::*;
+use predicates::str::{contains, diff, is_match};
+use programs::{PATIENCE, Peer, Server};
+use rustix::process::Signal;
+use spec_text::Spec;
+use upcase::LIMIT;
+
+/// SPEC: LOG-1, LOG-2, LOG-5, UPPER-1
+#[test]
+fn the_reported_session_comes_out_to_the_byte_on_both_sides() {
+    let server = Server::start_at("0.0.0.0:0", &[]);
+    let port = server.address().port();
+    let spec = Spec::read();
+
+    let sent = spec.console("client").join("\n") + "\n";
+    cargo_bin_cmd!("upcase-client")
+        .args([
+            "--connect",
+            &format!("127.0.0.1:{port}"),
+            "Olá,",
+            "servidor!",
+        ])
+        .timeout(PATIENCE)
+        .assert()
+        .success()
+        .stdout(diff(sent))
+        .stderr("");
+
+    let mut printed = vec![format!("Servidor rodando em {}", server.address())];
+    printed.extend((0..2).map(|_| server.line()));
+    let wanted = spec
+        .console("server")
+        .join("\n")
+        .replace(":8080", &format!(":{port}"));
+    assert_eq!(printed.join("\n"), wanted);
+    assert_eq!(server.stop(), (vec![], vec![]));
+}
+
+/// SPEC: REPLY-1, REPLY-2, FRAME-1
+#[test]
+fn no_byte_comes_before_the_request_is_complete_and_the_end_of_stream_right_after_the_reply() {
+    let server = Server::start(&["--timeout", "10"]);
+    let mut peer = server.connect();
+    peer.send(b"hel");
+    assert!(peer.is_silent());
+    peer.send(b"lo\n");
+    assert_eq!(peer.reply(), b"HELLO");
+}
+
+/// SPEC: FRAME-2, REPLY-1
+#[test]
+fn a_full_request_is_answered_without_waiting_for_more() {
+    let server = Server::start(&[]);
+    assert_eq!(server.reply_to(&[b'a'; LIMIT]), [b'A'; LIMIT]);
+}
+
+/// SPEC: FRAME-3
+#[test]
+fn a_half_close_ends_a_request_be_it_empty() {
+    let server = Server::start(&[]);
+    for (request, reply) in [(&b"hello"[..], &b"HELLO"[..]), (b"", b"")] {
+        let mut peer = server.connect();
+        peer.send(request);
+        peer.half_close();
+        assert_eq!(peer.reply(), reply);
+    }
+}
+
+/// SPEC: FRAME-5
+#[test]
+fn one_byte_at_a_time_makes_the_same_request() {
+    let server = Server::start(&[]);
+    let mut peer = server.connect();
+    for byte in "  olá, ΐ\n".as_bytes() {
+        peer.send(&[*byte]);
+    }
+    assert_eq!(peer.reply(), upcase::process("olá, ΐ".as_bytes()));
+}
+
+/// SPEC: REPLY-3, SURPLUS-1
+#[test]
+fn a_second_request_on_a_connection_is_not_answered() {
+    let server = Server::start(&[]);
+    assert_eq!(server.reply_to(b"one\ntwo\n"), b"ONE");
+    let mut late = server.connect();
+    late.send(b"one\n");
+    assert_eq!(late.reply(), b"ONE");
+    late.send(b"two\n");
+    assert_eq!(late.reply(), b"");
+}
+
+/// SPEC: SURPLUS-2
+#[test]
+fn a_peer_that_sends_a_megabyte_gets_its_reply_and_no_write_error() {
+    let server = Server::start(&["--quiet"]);
+    let megabyte = vec![b'x'; 1 << 20];
+    for _ in 0..20 {
+        let mut peer = server.connect();
+        peer.send(b"hello\n");
+        peer.send(&megabyte);
+        assert_eq!(peer.reply(), b"HELLO");
+    }
+}
+
+/// SPEC: REPLY-2
+#[test]
+fn the_originals_client_gets_every_reply_whole_by_one_read() {
+    let server = Server::start(&["--quiet"]);
+    for _ in 0..100 {
+        let mut peer = server.connect();
+        peer.send(&[&[b'a'; LIMIT - 1][..], b"\n"].concat());
+        let mut reply = [0; LIMIT];
+        assert_eq!(peer.0.read(&mut reply).unwrap(), LIMIT - 1);
+    }
+}
+
+/// SPEC: TIME-1, TIME-2
+#[test]
+fn a_request_that_is_incomplete_at_the_deadline_gets_nothing() {
+    let server = Server::start(&["--timeout", "0.3"]);
+    let mut peer = server.connect();
+    peer.send(b"hello");
+    assert_eq!(peer.reply(), b"");
+    assert_eq!(server.stop(), (vec![], vec![]), "and is not printed");
+}
+
+/// SPEC: TIME-1
+#[test]
+fn dripping_bytes_do_not_put_off_the_deadline() {
+    let server = Server::start(&["--timeout", "0.5"]);
+    for complete in [&b""[..], b"hello\n"] {
+        let mut peer = server.connect();
+        peer.send(complete);
+        peer.0
+            .set_read_timeout(Some(Duration::from_millis(20)))
+            .unwrap();
+        let end = Instant::now() + PATIENCE;
+        // Drips for as long as the server's side of the connection lives.
+        while peer.0.write(b".").is_ok() {
+            let _ = peer.0.read(&mut [0; 16]);
+            assert!(Instant::now() < end, "the connection goes on and on");
+        }
+    }
+}
+
+/// SPEC: TIME-3
+#[test]
+fn two_clients_are_answered_while_a_third_stalls() {
+    let server = Server::start(&["--timeout", "10"]);
+    let mut stalled = server.connect();
+    stalled.send(b"so far");
+    assert_eq!(server.reply_to(b"one\n"), b"ONE");
+    assert_eq!(server.reply_to(b"two\n"), b"TWO");
+    stalled.send(b", so good\n");
+    assert_eq!(stalled.reply(), b"SO FAR, SO GOOD");
+}
+
+/// SPEC: TIME-3
+#[test]
+fn three_hundred_stalled_clients_delay_nobody() {
+    let server = Server::start(&["--timeout", "10", "--quiet"]);
+    let mut stalled: Vec<Peer> = (0..300).map(|_| server.connect()).collect();
+    for peer in &mut stalled {
+        peer.send(b"x");
+    }
+    assert_eq!(server.reply_to(b"one\n"), b"ONE");
+    for peer in &mut stalled {
+        peer.send(b"\n");
+        assert_eq!(peer.reply(), b"X");
+    }
+}
+
+/// SPEC: TIME-4
+#[test]
+fn a_connection_that_is_reset_costs_nobody_else() {
+    let server = Server::start(&[]);
+    let mut waiting = server.connect();
+    waiting.send(b"wait");
+    for request in [&b""[..], b"incomplete", b"complete\n"] {
+        let mut peer = server.connect();
+        peer.send(request);
+        peer.reset();
+    }
+    waiting.send(b"ing\n");
+    assert_eq!(waiting.reply(), b"WAITING");
+}
+
+#[test]
+fn connections_past_the_bound_wait_and_are_not_refused() {
+    let server = Server::start(&["--max-connections", "1", "--timeout", "10"]);
+    let mut first = server.connect();
+    first.send(b"first");
+    let mut second = server.connect();
+    second.send(b"second\n");
+    assert!(second.is_silent());
+    first.send(b"\n");
+    assert_eq!(first.reply(), b"FIRST");
+    drop(first);
+    assert_eq!(second.reply(), b"SECOND");
+}
+
+/// SPEC: LOG-2
+#[test]
+fn both_families_are_served_and_an_ipv4_peer_is_printed_as_ipv4() {
+    if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_err() {
+        eprintln!("this machine has no IPv6: nothing was tested");
+        return;
+    }
+    let server = Server::start_at("[::]:0", &[]);
+    let port = server.address().port();
+    for (ip, request) in [("127.0.0.1", "four"), ("::1", "six")] {
+        let mut peer = Peer::connect(SocketAddr::new(ip.parse().unwrap(), port));
+        peer.send(format!("{request}\n").as_bytes());
+        assert_eq!(peer.reply(), request.to_uppercase().as_bytes());
+        assert_eq!(server.line(), format!("Recebido de {ip}:"));
+        assert_eq!(server.line(), format!("b'{request}'"));
+    }
+}
+
+/// SPEC: LOG-2, LOG-3
+#[test]
+fn no_peer_can_write_to_the_terminal_or_forge_a_line() {
+    let server = Server::start(&[]);
+    server.reply_to("\x1b[2J\rRecebido de 1.2.3.4:\x0bb'x'\u{2028}\u{9b}1m\u{202e}\n".as_bytes());
+    assert_eq!(server.line(), "Recebido de 127.0.0.1:");
+    let wanted = r"b'\x1b[2J\x0dRecebido de 1.2.3.4:\x0bb\'x\'\xe2\x80\xa8\xc2\x9b1m\xe2\x80\xae'";
+    assert_eq!(server.line(), wanted);
+    assert_eq!(server.stop(), (vec![], vec![]));
+}
+
+#[test]
+fn quiet_prints_the_address_alone() {
+    let server = Server::start(&["--quiet"]);
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    assert_eq!(server.stop(), (vec![], vec![]));
+}
+
+/// SPEC: LOG-4
+#[test]
+fn a_full_disk_under_the_log_costs_no_reply_and_is_reported_with_a_count() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let free = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let server = Server::spawn(&free.to_string(), &[], full.into());
+    let complaint = server.error_line(); // by now the server listens
+    assert!(
+        complaint.starts_with("upcase-server: cannot write the log"),
+        "{complaint}"
+    );
+    for _ in 0..3 {
+        let mut peer = Peer::connect(free);
+        peer.send(b"hello\n");
+        assert_eq!(peer.reply(), b"HELLO");
+    }
+    let (_, stderr) = server.stop();
+    assert_eq!(
+        stderr,
+        ["upcase-server: 3 requests are missing from the log"]
+    );
+}
+
+/// SPEC: LOG-4
+#[test]
+fn a_closed_standard_output_costs_no_reply() {
+    let (server, output) = Server::with_unread_output(&[]);
+    drop(output);
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    assert_eq!(server.reply_to(b"again\n"), b"AGAIN");
+    let (_, stderr) = server.stop();
+    assert!(
+        stderr[0].starts_with("upcase-server: cannot write the log"),
+        "{stderr:?}"
+    );
+    assert_eq!(
+        stderr[1],
+        "upcase-server: 2 requests are missing from the log"
+    );
+}
+
+/// SPEC: LOG-4
+#[test]
+fn a_pipe_that_nobody_reads_delays_nobody_and_does_not_keep_the_server_from_stopping() {
+    let (server, output) = Server::with_unread_output(&[]);
+    // More than a pipe and the queue hold, so that some are dropped.
+    let request = [&[b'x'; LIMIT - 1][..], b"\n"].concat();
+    let count = 4096 + 400;
+    for _ in 0..count {
+        let mut peer = server.connect();
+        peer.send(&request);
+        assert_eq!(peer.reply().len(), LIMIT - 1);
+    }
+    let (_, stderr) = server.stop();
+    let missing = stderr.last().and_then(|line| {
+        let count = line.strip_prefix("upcase-server: ")?;
+        count
+            .strip_suffix(" requests are missing from the log")?
+            .parse::<usize>()
+            .ok()
+    });
+    let missing = missing.unwrap_or_else(|| panic!("no count: {stderr:?}"));
+    assert!((400..=count).contains(&missing), "{missing} of {count}");
+    drop(output);
+}
+
+/// SPEC: TIME-5
+#[test]
+fn sigterm_and_sigint_stop_the_server_after_the_exchanges_under_way() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let server = Server::start(&["--timeout", "10"]);
+        let mut peer = server.connect();
+        peer.send(b"under");
+        server.signal(signal);
+        wait_until_refused(server.target());
+        peer.send(b" way\n");
+        assert_eq!(peer.reply(), b"UNDER WAY");
+        drop(peer);
+        let (status, stdout, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0));
+        assert_eq!(stdout, ["Recebido de 127.0.0.1:", "b'under way'"]);
+        assert!(stderr.is_empty(), "{stderr:?}");
+    }
+}
+
+/// Returns when nobody listens at `address` any more.
+fn wait_until_refused(address: SocketAddr) {
+    let end = Instant::now() + PATIENCE;
+    while let Ok(stream) = TcpStream::connect_timeout(&address, PATIENCE) {
+        Peer::over(stream).reset(); // unlike a close, it makes no request
+        assert!(Instant::now() < end, "the listener does not close");
+    }
+}
+
+/// SPEC: TIME-5
+#[test]
+fn those_who_were_queued_when_the_server_was_stopped_are_answered() {
+    let server = Server::start(&["--max-connections", "1", "--timeout", "10"]);
+    let mut first = server.connect();
+    first.send(b"first");
+    let mut queued: Vec<Peer> = (0..20).map(|_| server.connect()).collect();
+    for peer in &mut queued {
+        peer.send(b"queued\n");
+    }
+    server.signal(Signal::TERM);
+    first.send(b"\n");
+    assert_eq!(first.reply(), b"FIRST");
+    drop(first);
+    for mut peer in queued {
+        assert_eq!(peer.reply(), b"QUEUED");
+    }
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
+fn an_idle_server_stops_at_once_with_all_its_workers_waiting() {
+    let server = Server::start(&["--timeout", "10", "--quiet"]);
+    // Held at once, they make as many workers; let go, most of the workers wait.
+    let mut held: Vec<Peer> = (0..200).map(|_| server.connect()).collect();
+    for peer in &mut held {
+        peer.send(b"x\n");
+        assert_eq!(peer.reply(), b"X");
+    }
+    drop(held);
+    let (stdout, stderr) = server.stop();
+    assert_eq!(
+        (stdout, stderr),
+        (vec![], vec![]),
+        "waking workers is not seen"
+    );
+}
+
+#[test]
+fn a_stalled_peer_does_not_keep_a_stopped_server_past_its_deadline() {
+    let server = Server::start(&["--timeout", "0.5"]);
+    let mut peer = server.connect();
+    peer.send(b"never");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().0.code(), Some(0));
+    assert_eq!(peer.reply(), b"");
+}
+
+#[test]
+fn a_second_signal_stops_the_server_at_once() {
+    let server = Server::start(&["--timeout", "10"]);
+    let mut peer = server.connect();
+    peer.send(b"under way");
+    server.signal(Signal::TERM);
+    wait_until_refused(server.target());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().0.code(), None, "ended by the signal");
+}
+
+#[test]
+fn a_restart_on_the_same_port_works_at_once() {
+    let server = Server::start(&[]);
+    let address = server.address().to_string();
+    assert_eq!(server.reply_to(b"before\n"), b"BEFORE");
+    server.stop();
+    let server = Server::start_at(&address, &[]);
+    assert_eq!(server.reply_to(b"after\n"), b"AFTER");
+}
+
+#[test]
+fn a_busy_port_is_one_line_that_says_how_to_mend_it() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let says = format!("^upcase-server: cannot listen on {address}: .* in use.*--bind.*\n$");
+    refused(&["--bind", &address], 1, &says);
+}
+
+#[test]
+fn an_address_of_another_machine_is_one_line_that_says_how_to_mend_it() {
+    // 192.0.2.0/24 is for documentation: no machine has it.
+    let says = "^upcase-server: cannot listen on 192.0.2.1:8080: .*--bind.*\n$";
+    refused(&["--bind", "192.0.2.1:8080"], 1, says);
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_exit_code_2() {
+    let most = "a number of seconds, more than 0 and at most 10; see --help\n$";
+    for (arguments, says) in [
+        (
+            &["--bind", "localhost"][..],
+            "--bind <ADDR>': not IP:PORT, as .*; see --help\n$",
+        ),
+        (
+            &["--bind", "1.2.3.4:99999"],
+            "--bind <ADDR>': not IP:PORT, as .*; see --help\n$",
+        ),
+        (&["--timeout", "0"], most),
+        (&["--timeout", "10.5"], most),
+        (&["--timeout", "-1"], most),
+        (&["--timeout", "NaN"], most),
+        (&["--timeout", "soon"], most),
+        (
+            &["--max-connections", "0"],
+            "not a whole number of at least 1; see --help\n$",
+        ),
+        (
+            &["--max-connections", "many"],
+            "not a whole number of at least 1; see --help\n$",
+        ),
+        (
+            &["--quite"],
+            "unexpected argument '--quite' found; .*'--quiet'.*; see --help\n$",
+        ),
+        (
+            &["hello"],
+            "unexpected argument 'hello' found; see --help\n$",
+        ),
+    ] {
+        refused(arguments, 2, &format!("^upcase-server: [^\n]*{says}"));
+    }
+}
+
+#[track_caller]
+fn refused(arguments: &[&str], code: i32, says: &str) {
+    let assert = cargo_bin_cmd!("upcase-server")
+        .args(arguments)
+        .timeout(PATIENCE)
+        .assert();
+    assert.code(code).stdout("").stderr(is_match(says).unwrap());
+}
+
+#[test]
+fn help_teaches_and_version_tells() {
+    let mut help = contains("Usage: upcase-server").boxed();
+    for part in [
+        "--bind",
+        "0.0.0.0:8080",
+        "--timeout",
+        "--max-connections",
+        "--quiet",
+        "Examples:",
+    ] {
+        help = help.and(contains(part)).boxed();
+    }
+    cargo_bin_cmd!("upcase-server")
+        .arg("--help")
+        .assert()
+        .success()
+        .stdout(help)
+        .stderr("");
+    let version = format!("upcase-server {}\n", env!("CARGO_PKG_VERSION"));
+    cargo_bin_cmd!("upcase-server")
+        .arg("--version")
+        .assert()
+        .success()
+        .stdout(version);
+}
+
+#[test]
+fn help_into_a_full_disk_is_a_failure_without_a_panic() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("upcase-server"))
+        .arg("--help")
+        .stdout(Stdio::from(full))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        output
+            .stderr
+            .starts_with(b"upcase-server: cannot write to standard output")
+    );
+}
+
+/// SPEC: TIME-4
+#[test]
+fn a_panic_costs_its_exchange_alone() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = NonZeroUsize::MIN;
+    let server = upcase::server::Server::new(listener, Duration::from_secs(5), one).unwrap();
+    let service = |request: &[u8]| {
+        assert!(request != b"panic\n", "as the request asked for");
+        upcase::process(request)
+    };
+    thread::scope(|scope| {
+        let serving = scope.spawn(|| server.run(&service));
+        for _ in 0..3 {
+            let mut peer = Peer::connect(server.address());
+            peer.send(b"panic\n");
+            // Closed without a reply: by FIN, or by a reset.
+            let mut reply = Vec::new();
+            if let Err(error) = peer.0.read_to_end(&mut reply) {
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            }
+            assert_eq!(reply, b"");
+            let mut peer = Peer::connect(server.address());
+            peer.send(b"hello\n");
+            assert_eq!(peer.reply(), b"HELLO");
+        }
+        server.stop();
+        serving.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_timeout_out_of_range_is_refused_by_the_library_too() {
+    for timeout in [Duration::ZERO, Duration::from_millis(10_001)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = upcase::server::Server::new(listener, timeout, NonZeroUsize::MIN).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
