@@ -14,9 +14,10 @@
 //! - [`render`]: how bytes are shown on a terminal or in a log. [`log`]: the server's transcript.
 //! - [`laws`]: what is true of every right implementation, to judge any by. [`model`]: the
 //!   naive implementation that the laws compare with.
+//! - `conformance` and `spec`, with the feature `conformance`: the vectors, and the judge of
+//!   functions and of servers in any language; the clauses of SPEC.md.
 //!
-//! The library has no dependencies: without default features (`default-features = false`)
-//! nothing else is built.
+//! Without default features (`default-features = false`) the library has no dependencies.
 //!
 //! # Limits
 //!
@@ -30,6 +31,8 @@
 //! locale-dependent casing and no normalisation.
 
 pub mod client;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod deadline;
 pub mod laws;
 pub mod log;
@@ -38,6 +41,8 @@ mod process;
 pub mod render;
 pub mod request;
 pub mod server;
+#[cfg(feature = "conformance")]
+pub mod spec;
 
 pub use process::{LIMIT, clip, process, upper};
 

@@ -31,6 +31,25 @@ pub fn literal(bytes: &[u8]) -> String {
     shown
 }
 
+/// `bytes` as a byte [`literal`]; where they are more than 64, the first 32 and the last 16 of
+/// them as literals with `…` between, and their number.
+///
+/// ```
+/// use upcase::render::excerpt;
+/// assert_eq!(excerpt(b"short"), "b'short'");
+/// assert!(excerpt(&[b'a'; 1000]).ends_with("…b'aaaaaaaaaaaaaaaa' (1000 bytes)"));
+/// ```
+#[must_use]
+pub fn excerpt(bytes: &[u8]) -> String {
+    match bytes.len() {
+        ..=64 => literal(bytes),
+        length => {
+            let (first, last) = (literal(&bytes[..32]), literal(&bytes[length - 16..]));
+            format!("{first}…{last} ({length} bytes)")
+        }
+    }
+}
+
 /// `bytes` as the text that they are, where it is well-formed and safe to show, otherwise as a
 /// byte [`literal`] (SPEC LOG-5).
 ///

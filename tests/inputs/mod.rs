@@ -1,6 +1,6 @@
 //! Strategies for requests, each aimed at one kind of trouble.
 
-#![allow(dead_code, unreachable_pub)] // each test file that includes this uses a part of it
+#![allow(dead_code)] // each test file that includes this uses a part of it
 
 use proptest::collection::vec;
 use proptest::prelude::*;

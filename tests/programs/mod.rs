@@ -1,6 +1,6 @@
 //! The two binaries as processes, with every wait bounded.
 
-#![allow(dead_code, unreachable_pub)] // each test file that includes this uses a part of it
+#![allow(dead_code)] // each test file that includes this uses a part of it
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};

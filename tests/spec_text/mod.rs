@@ -1,6 +1,6 @@
 //! SPEC.md as data: its clauses, and its fenced blocks.
 
-#![allow(dead_code, unreachable_pub)] // each test file that includes this uses a part of it
+#![allow(dead_code)] // each test file that includes this uses a part of it
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,683 @@
+//! The conformance suite: what the vectors are, and how an implementation is judged by them.
+//!
+//! The vectors are data, `tests/vectors/upcase.json`: what a client sends, in steps, and what
+//! must come back. Their expectations are stated there, not taken from this crate's code. A
+//! server in any language is judged by a [`Judge`] over TCP, which `cargo test --test
+//! conformance` runs for each vector; a Rust function by [`judge_process`], without a socket:
+//!
+//! ```
+//! let mine = |request: &[u8]| upcase::clip(request).to_ascii_uppercase(); // ASCII alone
+//! let failures = upcase::conformance::judge_process(&mine);
+//! assert!(failures.iter().any(|failure| failure.subject == "upper.latin-1-last"));
+//! assert!(upcase::conformance::judge_process(&upcase::process).is_empty());
+//! ```
+//!
+//! Rules of this file: no expectation depends on who wins a race. What a server does after its
+//! reply, and how fast it is, is judged only as far as SPEC.md limits it.
+
+use std::fmt::{self, Write as _};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use socket2::SockRef;
+
+use crate::laws::{self, Process};
+use crate::render::excerpt;
+use crate::{LIMIT, model, spec};
+
+/// How long a [`Judge`] waits by default for anything: a server may take 10 seconds to end a
+/// connection (SPEC TIME-1), and the rest is for a slow machine.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The suite: a header, and the vectors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suite {
+    /// The version of the suite.
+    pub suite: String,
+    /// The version of SPEC.md that it judges by.
+    pub spec: String,
+    /// The Unicode version whose mapping it expects (SPEC UPPER-2).
+    pub unicode: String,
+    /// How many vectors there are.
+    pub count: usize,
+    /// The vectors.
+    pub vectors: Vec<Vector>,
+}
+
+/// What a client does on one connection, and what must come of it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Vector {
+    /// A stable ID: `area.what-it-shows`.
+    pub id: String,
+    /// What it shows, in one line.
+    pub comment: String,
+    /// The clauses of SPEC.md that it judges, the main one first.
+    pub clauses: Vec<String>,
+    /// How binding those are.
+    pub level: Level,
+    /// Request and reply, for people: see [`Vector::rendering`].
+    pub readable: String,
+    /// Whether it only illustrates: no known fault is caught by it alone or with others.
+    #[serde(default)]
+    pub illustration: bool,
+    /// How many times in a row, on as many connections, it is judged.
+    #[serde(default = "one")]
+    pub repeat: usize,
+    /// What the client does, in order.
+    pub steps: Vec<Step>,
+    /// What must come of it.
+    pub expect: Expectation,
+}
+
+/// The RFC 2119 level of a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Level {
+    /// Who fails does not conform.
+    Must,
+    /// Who fails has to have a reason.
+    Should,
+}
+
+/// One thing that a client does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Step {
+    /// Sends the bytes, as many times as it says, in as few segments as TCP makes of them.
+    Send {
+        /// The bytes.
+        send: Hex,
+        /// How many times over.
+        #[serde(default = "one")]
+        times: usize,
+    },
+    /// Sends each of the bytes in a segment of its own.
+    SendEachByte {
+        /// The bytes.
+        send_each_byte: Hex,
+    },
+    /// Does nothing for a while. No byte may come meanwhile, if the request is not complete.
+    Pause {
+        /// The while, in milliseconds.
+        pause_ms: u64,
+    },
+    /// Ends the client's side of the stream.
+    HalfClose {
+        /// Always true.
+        half_close: bool,
+    },
+    /// Reads to the end of the server's side before it goes on.
+    Await {
+        /// What is awaited.
+        r#await: Awaited,
+    },
+    /// Opens another connection meanwhile, and brings it to its end.
+    Other {
+        /// What is done on it.
+        other: Other,
+    },
+}
+
+/// Another connection, in the course of a vector.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Other {
+    /// A whole exchange, which must succeed.
+    Exchange {
+        /// The request, in one piece.
+        send: Hex,
+        /// The reply.
+        reply: Hex,
+    },
+    /// Some bytes, and a reset.
+    Reset {
+        /// The bytes.
+        send: Hex,
+        /// Always true.
+        reset: bool,
+    },
+}
+
+/// What a client can wait for.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Awaited {
+    /// The reply, whole.
+    Reply,
+}
+
+/// What must come of a vector.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    reply: Option<Hex>,
+    reply_times: Option<Vec<(Hex, usize)>>,
+    /// How the server must end the connection.
+    pub end: ExpectedEnd,
+}
+
+impl Expectation {
+    /// The bytes that the server must send, and no others.
+    #[must_use]
+    pub fn reply(&self) -> Vec<u8> {
+        let mut reply = self.reply.clone().unwrap_or_default().0;
+        for (bytes, times) in self.reply_times.iter().flatten() {
+            reply.extend(bytes.0.repeat(*times));
+        }
+        reply
+    }
+}
+
+/// How a server must end a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExpectedEnd {
+    /// By an orderly end of the stream.
+    Fin,
+    /// In either way, by its deadline.
+    Closed,
+}
+
+/// Bytes, in hexadecimal digits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Hex(pub Vec<u8>);
+
+impl TryFrom<String> for Hex {
+    type Error = String;
+
+    fn try_from(digits: String) -> Result<Self, String> {
+        let byte = |pair: &[u8]| {
+            let pair = std::str::from_utf8(pair)
+                .ok()
+                .filter(|pair| pair.len() == 2);
+            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("not bytes in hexadecimal digits: {digits:?}"))
+    }
+}
+
+const fn one() -> usize {
+    1
+}
+
+/// The suite of this crate's version.
+///
+/// # Panics
+/// Never: a test parses the suite.
+#[must_use]
+pub fn suite() -> &'static Suite {
+    static SUITE: LazyLock<Suite> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../tests/vectors/upcase.json"))
+            .expect("the vectors fit these types")
+    });
+    &SUITE
+}
+
+impl Vector {
+    /// All that the client sends on the connection, and whether it ends its side.
+    #[must_use]
+    pub fn stream(&self) -> (Vec<u8>, bool) {
+        let mut stream = Vec::new();
+        let mut ended = false;
+        for step in &self.steps {
+            match step {
+                Step::Send { send, times } => stream.extend(send.0.repeat(*times)),
+                Step::SendEachByte { send_each_byte } => stream.extend(&send_each_byte.0),
+                Step::HalfClose { .. } => ended = true,
+                Step::Pause { .. } | Step::Await { .. } | Step::Other { .. } => {}
+            }
+        }
+        (stream, ended)
+    }
+
+    /// The request that the stream makes, by the model; `None` if it is never complete.
+    #[must_use]
+    pub fn request(&self) -> Option<Vec<u8>> {
+        let (stream, ended) = self.stream();
+        model::request(&stream, ended)
+    }
+
+    /// What the field `readable` must be: the stream and the reply as byte literals (SPEC LOG-3),
+    /// the middle of the long ones left out.
+    #[must_use]
+    pub fn rendering(&self) -> String {
+        format!(
+            "{} -> {}",
+            excerpt(&self.stream().0),
+            excerpt(&self.expect.reply())
+        )
+    }
+
+    /// Judges `process` by the vector, without a socket. A vector whose request is never complete
+    /// says nothing of it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn judge_process(&self, process: Process) -> Result<(), Failure> {
+        let (Some(request), wanted) = (self.request(), self.expect.reply()) else {
+            return Ok(());
+        };
+        let came = process(&request);
+        if came == wanted {
+            return Ok(());
+        }
+        let mut failure = self.failure("the reply is wrong");
+        failure
+            .details
+            .push(format!("sent    {}", excerpt(&request)));
+        failure.compare(&wanted, &came);
+        Err(failure)
+    }
+
+    fn failure(&self, fault: impl Into<String>) -> Failure {
+        let mut details = vec![self.comment.clone()];
+        for id in &self.clauses {
+            details.push(format!("{id}: {}", spec::clause(id).unwrap_or_default()));
+        }
+        Failure {
+            subject: self.id.clone(),
+            fault: fault.into(),
+            details,
+        }
+    }
+}
+
+/// Judges `process`, an implementation of the transformation, by every vector, and by every law
+/// on every vector's request.
+///
+/// Returns what is wrong, nothing if it conforms as far as the suite can tell.
+///
+/// # Panics
+/// Where `process` does, which no request excuses (SPEC PROC-2).
+#[must_use]
+pub fn judge_process(process: Process) -> Vec<Failure> {
+    let mut failures = Vec::new();
+    for vector in &suite().vectors {
+        failures.extend(vector.judge_process(process).err());
+        let request = vector.request().unwrap_or_default();
+        if let Err(violation) = laws::judge(process, &request) {
+            failures.push(Failure {
+                subject: format!("{} (the law {})", vector.id, violation.law),
+                fault: "a law is broken".into(),
+                details: violation.to_string().lines().map(str::to_owned).collect(),
+            });
+        }
+    }
+    failures
+}
+
+/// What is wrong with an implementation, by one vector or law.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The ID of the vector, or the name of the law.
+    pub subject: String,
+    /// What is wrong, in one line.
+    pub fault: String,
+    /// The clauses, what was sent, what was wanted, and what came, a line each.
+    pub details: Vec<String>,
+}
+
+impl Failure {
+    fn compare(&mut self, wanted: &[u8], came: &[u8]) {
+        self.details.push(format!("wanted  {}", excerpt(wanted)));
+        self.details.push(format!("came    {}", excerpt(came)));
+        let same = wanted
+            .iter()
+            .zip(came)
+            .take_while(|(wanted, came)| wanted == came)
+            .count();
+        if wanted != came {
+            let at = |bytes: &[u8]| match bytes.get(same) {
+                Some(byte) => format!("{byte:02x}"),
+                None => "its end".into(),
+            };
+            self.details.push(format!(
+                "differs at offset {same}: wanted {}, came {}",
+                at(wanted),
+                at(came)
+            ));
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.subject, self.fault)?;
+        self.details
+            .iter()
+            .try_for_each(|detail| write!(f, "\n    {detail}"))
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Judges a running server, over TCP.
+#[derive(Clone, Copy, Debug)]
+pub struct Judge {
+    /// Where the server listens.
+    pub server: SocketAddr,
+    /// How long to wait for anything before the server is judged to be at fault.
+    pub patience: Duration,
+}
+
+/// How a server ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// By an orderly end of the stream.
+    Fin,
+    /// By a reset, which may have destroyed a part of the reply.
+    Reset,
+    /// Not in the time that it was given.
+    TimeOut,
+    /// Not after far more bytes than a reply has.
+    Flood,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fin => "an orderly end of the stream (FIN)",
+            Self::Reset => "a reset (RST)",
+            Self::TimeOut => "none in the time given (time-out)",
+            Self::Flood => "none, it sends on and on",
+        })
+    }
+}
+
+/// What came of one connection.
+#[derive(Default)]
+struct Observed {
+    came: Vec<u8>,
+    end: Option<End>,
+    /// Faults that bytes and end do not show.
+    faults: Vec<String>,
+}
+
+impl Judge {
+    /// A judge of the server at `server`, with the default [`PATIENCE`].
+    #[must_use]
+    pub fn new(server: SocketAddr) -> Self {
+        Self {
+            server,
+            patience: PATIENCE,
+        }
+    }
+
+    /// One plain exchange, to see that the server lives.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn plain_exchange(&self) -> Result<(), Failure> {
+        self.exchange(b"Are you there?\n", b"ARE YOU THERE?")
+            .map_err(|fault| Failure {
+                subject: "a plain exchange".into(),
+                fault,
+                details: vec![format!("the server at {} does not answer it", self.server)],
+            })
+    }
+
+    /// Judges the server by `vector`, between two plain exchanges.
+    ///
+    /// # Errors
+    /// What is wrong, with all that is needed to see why.
+    pub fn judge(&self, vector: &Vector) -> Result<(), Failure> {
+        if self.plain_exchange().is_err() {
+            let fault = "not judged: the server had failed before, so look at the first failure";
+            return Err(vector.failure(fault));
+        }
+        self.judge_alone(vector)?;
+        self.plain_exchange().map_err(|plain| {
+            let fault = format!(
+                "it is answered, but after it the server fails: {}",
+                plain.fault
+            );
+            vector.failure(fault)
+        })
+    }
+
+    /// Judges the server by `vector` and nothing else: a failure may be the fault of what came
+    /// before.
+    ///
+    /// # Errors
+    /// As [`judge`](Self::judge).
+    pub fn judge_alone(&self, vector: &Vector) -> Result<(), Failure> {
+        (0..vector.repeat).try_for_each(|_| self.judge_once(vector))
+    }
+
+    fn judge_once(&self, vector: &Vector) -> Result<(), Failure> {
+        let observed = self
+            .perform(vector)
+            .map_err(|fault| vector.failure(fault))?;
+        let wanted = vector.expect.reply();
+        let end = observed.end.unwrap_or(End::TimeOut);
+        let mut faults = observed.faults;
+        if observed.came != wanted {
+            faults.push("the bytes are wrong".into());
+        }
+        let end_is_right = match vector.expect.end {
+            ExpectedEnd::Fin => end == End::Fin,
+            ExpectedEnd::Closed => matches!(end, End::Fin | End::Reset),
+        };
+        if !end_is_right {
+            faults.push("the end of the connection is wrong".into());
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let mut failure = vector.failure(faults.join("; "));
+        failure.details.push(format!("sent    {}", vector.sent()));
+        failure.compare(&wanted, &observed.came);
+        failure.details.push(format!("ended   by {end}"));
+        Err(failure)
+    }
+
+    /// Goes through the steps of `vector`, and then reads to the end. Where the server is to end
+    /// the connection at its deadline, the time for all of it is the judge's patience, and it ends
+    /// with the connection.
+    fn perform(&self, vector: &Vector) -> Result<Observed, String> {
+        let may_close = vector.expect.end == ExpectedEnd::Closed;
+        let start = Instant::now();
+        let mut stream = self.connect()?;
+        let mut sent = Vec::new();
+        let mut unsent = Vec::new();
+        let mut observed = Observed::default();
+        let mut steps = vector.steps.iter().peekable();
+        while let Some(step) = steps.next() {
+            let over = may_close && (observed.end.is_some() || start.elapsed() >= self.patience);
+            let failed = !observed.faults.is_empty() || observed.end == Some(End::TimeOut);
+            if over || failed {
+                break;
+            }
+            let written = match step {
+                Step::Send { send, times } => {
+                    unsent.extend(send.0.repeat(*times));
+                    // What is sent step after step is one text, written out in parts to be short.
+                    if matches!(steps.peek(), Some(Step::Send { .. })) {
+                        continue;
+                    }
+                    sent.extend(&unsent);
+                    stream.write_all(&std::mem::take(&mut unsent))
+                }
+                Step::SendEachByte { send_each_byte } => {
+                    sent.extend(&send_each_byte.0);
+                    send_each_byte
+                        .0
+                        .iter()
+                        .try_for_each(|byte| stream.write_all(&[*byte]))
+                }
+                Step::HalfClose { .. } => stream.shutdown(Shutdown::Write),
+                Step::Pause { pause_ms } => {
+                    let before = (observed.came.len(), observed.end);
+                    observed.pause(&mut stream, Duration::from_millis(*pause_ms));
+                    let came = observed.came.len() > before.0;
+                    let ended = observed.end != before.1 && !may_close;
+                    if (came || ended) && model::request(&sent, false).is_none() {
+                        observed
+                            .faults
+                            .push("the server acts on an incomplete request".into());
+                    }
+                    Ok(())
+                }
+                Step::Await { .. } => {
+                    observed.read_to_end(&mut stream, self.patience);
+                    Ok(())
+                }
+                Step::Other { other } => {
+                    let done = match other {
+                        Other::Exchange { send, reply } => self.exchange(&send.0, &reply.0),
+                        Other::Reset { send, .. } => self.reset(&send.0),
+                    };
+                    if let Err(fault) = done {
+                        observed
+                            .faults
+                            .push(format!("meanwhile another client fails: {fault}"));
+                    }
+                    Ok(())
+                }
+            };
+            if let Err(error) = written {
+                if !may_close {
+                    observed
+                        .faults
+                        .push(format!("the client cannot send: {error}"));
+                }
+                observed.read_to_end(&mut stream, self.patience);
+                observed.end = Some(End::Reset);
+            }
+        }
+        let so_far = if may_close {
+            start.elapsed()
+        } else {
+            Duration::ZERO
+        };
+        observed.read_to_end(&mut stream, self.patience.saturating_sub(so_far));
+        Ok(observed)
+    }
+
+    fn connect(&self) -> Result<TcpStream, String> {
+        let connected = TcpStream::connect_timeout(&self.server, self.patience);
+        let stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
+        let prepared = stream
+            .set_nodelay(true)
+            .and_then(|()| stream.set_read_timeout(Some(self.patience)))
+            .and_then(|()| stream.set_write_timeout(Some(self.patience)));
+        prepared
+            .map(|()| stream)
+            .map_err(|error| format!("cannot use the connection: {error}"))
+    }
+
+    /// Sends `bytes` on a connection of its own, and resets it.
+    fn reset(&self, bytes: &[u8]) -> Result<(), String> {
+        let mut stream = self.connect()?;
+        stream
+            .write_all(bytes)
+            .and_then(|()| SockRef::from(&stream).set_linger(Some(Duration::ZERO)))
+            .map_err(|error| format!("it cannot send and reset: {error}"))
+    }
+
+    /// One exchange on a connection of its own.
+    fn exchange(&self, request: &[u8], wanted: &[u8]) -> Result<(), String> {
+        let mut stream = self.connect()?;
+        let written = stream.write_all(request);
+        let mut observed = Observed::default();
+        observed.read_to_end(&mut stream, self.patience);
+        written.map_err(|error| format!("the client cannot send: {error}"))?;
+        match observed.end {
+            Some(End::Fin) if observed.came == wanted => Ok(()),
+            end => Err(format!(
+                "wanted {}, came {}, ended by {}",
+                excerpt(wanted),
+                excerpt(&observed.came),
+                end.unwrap_or(End::TimeOut)
+            )),
+        }
+    }
+}
+
+impl Observed {
+    /// Lets `time` pass, and reads what comes in it.
+    fn pause(&mut self, stream: &mut TcpStream, time: Duration) {
+        let start = Instant::now();
+        self.read_to_end(stream, time);
+        if self.end == Some(End::TimeOut) {
+            self.end = None; // the pause is over, and the server's time is not
+        }
+        // The end may have come before the pause was over, or long before.
+        std::thread::sleep(time.saturating_sub(start.elapsed()));
+    }
+
+    /// Reads to the end of the server's side, for at most `time`. Once that has come, it stays.
+    fn read_to_end(&mut self, stream: &mut TcpStream, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut buffer = [0; 4 * LIMIT];
+        while self.end.is_none() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let read = if left.is_zero() {
+                Err(ErrorKind::TimedOut.into())
+            } else {
+                stream
+                    .set_read_timeout(Some(left))
+                    .and_then(|()| stream.read(&mut buffer))
+            };
+            match read {
+                Ok(0) => self.end = Some(End::Fin),
+                Ok(count) => {
+                    self.came.extend(&buffer[..count]);
+                    if self.came.len() > 64 * LIMIT {
+                        self.end = Some(End::Flood);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    self.end = Some(End::TimeOut);
+                }
+                Err(_) => self.end = Some(End::Reset),
+            }
+        }
+    }
+}
+
+impl Vector {
+    /// The steps, for people.
+    fn sent(&self) -> String {
+        let mut sent = String::new();
+        for step in &self.steps {
+            if !sent.is_empty() {
+                sent.push_str(", ");
+            }
+            // Writing to a String does not fail.
+            let _ = match step {
+                Step::Send { send, times: 1 } => write!(sent, "{}", excerpt(&send.0)),
+                Step::Send { send, times } => write!(sent, "{} {times} times", excerpt(&send.0)),
+                Step::SendEachByte { send_each_byte } => {
+                    write!(sent, "{} byte by byte", excerpt(&send_each_byte.0))
+                }
+                Step::Pause { pause_ms } => write!(sent, "a pause of {pause_ms} ms"),
+                Step::HalfClose { .. } => write!(sent, "half-close"),
+                Step::Await { .. } => write!(sent, "the reply read"),
+                Step::Other {
+                    other: Other::Exchange { send, .. },
+                } => {
+                    write!(sent, "{} by another client", excerpt(&send.0))
+                }
+                Step::Other {
+                    other: Other::Reset { send, .. },
+                } => {
+                    write!(sent, "{} and a reset by another client", excerpt(&send.0))
+                }
+            };
+        }
+        sent
+    }
+}

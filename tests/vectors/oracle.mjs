@@ -1,0 +1,107 @@
+// A second opinion on the conformance vectors: recomputes every reply from the
+// steps, by SPEC.md sections 3 and 4 alone. It shares no code with this project's
+// other programs, so that a mistake in them does not become an expectation.
+//
+//     node oracle.mjs [FILE]        (by default the upcase.json beside it)
+//
+// Prints a line for each disagreement and a count; exits 1 if there was one.
+
+import { readFileSync } from "node:fs";
+
+const [LIMIT, LF] = [1024, 0x0a];
+const WHITE_SPACE = [0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20];
+
+// Table 3-7 of the Unicode Standard: the range of each byte of a well-formed character.
+const C = [0x80, 0xbf];
+const TABLE = [
+  [[0x00, 0x7f]],
+  [[0xc2, 0xdf], C],
+  [[0xe0, 0xe0], [0xa0, 0xbf], C],
+  [[0xe1, 0xec], C, C],
+  [[0xed, 0xed], [0x80, 0x9f], C],
+  [[0xee, 0xef], C, C],
+  [[0xf0, 0xf0], [0x90, 0xbf], C, C],
+  [[0xf1, 0xf3], C, C, C],
+  [[0xf4, 0xf4], [0x80, 0x8f], C, C],
+];
+const within = (byte, range) => byte >= range[0] && byte <= range[1];
+
+// Cuts bytes into well-formed characters (text) and single other bytes (numbers).
+function decode(bytes) {
+  const units = [];
+  for (let i = 0; i < bytes.length; ) {
+    // A byte past the end is undefined, which is within no range.
+    const row = TABLE.find((ranges) => ranges.every((range, k) => within(bytes[i + k], range)));
+    const n = row ? row.length : 1;
+    const [lead, ...rest] = bytes.slice(i, i + n);
+    // A lead of n bytes spends n + 1 bits on saying so; a continuation carries six.
+    const code = rest.reduce((high, low) => high * 64 + (low & 0x3f), n > 1 ? lead & (0xff >> (n + 1)) : lead);
+    units.push(row ? String.fromCodePoint(code) : lead);
+    i += n;
+  }
+  return units;
+}
+
+function cap(bytes) {
+  if (bytes.length < LIMIT) return bytes;
+  const kept = bytes.slice(0, LIMIT);
+  const isPrefix = (tail) => TABLE.some((row) => row.length > tail.length && tail.every((byte, k) => within(byte, row[k])));
+  const stump = [1, 2, 3].find((n) => isPrefix(kept.slice(-n))) ?? 0;
+  return kept.slice(0, LIMIT - stump);
+}
+
+function trim(bytes) {
+  const isText = (byte) => !WHITE_SPACE.includes(byte);
+  const first = bytes.findIndex(isText);
+  return first < 0 ? [] : bytes.slice(first, bytes.findLastIndex(isText) + 1);
+}
+
+// One character at a time, for a whole text would bring the characters around it to bear.
+const upper = (bytes) =>
+  decode(bytes).flatMap((unit) => (typeof unit === "number" ? [unit] : [...Buffer.from(unit.toUpperCase())]));
+
+// The `process` of the specification, whose name is node's.
+const respond = (request) => trim(cap(upper(trim(cap(request)))));
+
+// The request that a stream makes, or null while it makes none yet.
+function frame(stream, ended) {
+  const lf = stream.indexOf(LF);
+  if (lf >= 0 && lf < LIMIT) return stream.slice(0, lf + 1);
+  if (stream.length >= LIMIT) return stream.slice(0, LIMIT);
+  return ended ? stream : null;
+}
+
+const fromHex = (hex) => [...Buffer.from(hex, "hex")];
+const toHex = (bytes) => Buffer.from(bytes).toString("hex");
+const sent = (step) => (step.send ?? step.send_each_byte ?? "").repeat(step.times ?? 1);
+const stated = (expect) => expect.reply ?? expect.reply_times.map(([hex, n]) => hex.repeat(n)).join("");
+
+// Every exchange of a vector: its own, and those that are made on other connections meanwhile.
+function* exchanges(vector) {
+  const stream = fromHex(vector.steps.map(sent).join(""));
+  const request = frame(stream, vector.steps.some((step) => step.half_close));
+  yield { request, reply: stated(vector.expect), end: vector.expect.end };
+  for (const { other } of vector.steps.filter((step) => step.other && !step.other.reset))
+    yield { request: frame(fromHex(other.send), false), reply: other.reply, end: "fin" };
+}
+
+const suite = JSON.parse(readFileSync(process.argv[2] ?? new URL("upcase.json", import.meta.url), "utf8"));
+const older = Number.parseFloat(process.versions.unicode) < Number.parseFloat(suite.unicode);
+// Of the reply too: a new capital can belong to an old small letter. (Other bytes are digits here.)
+const isUnknown = ({ request, reply }) => /\p{Cn}/u.test(decode([...(request ?? []), ...fromHex(reply)]).join(""));
+const unjudged = suite.vectors.filter((vector) => older && [...exchanges(vector)].some(isUnknown));
+
+const disagreeing = new Set();
+for (const vector of suite.vectors.filter((vector) => !unjudged.includes(vector))) {
+  for (const { request, reply, end } of exchanges(vector)) {
+    const wanted = request ? `"${toHex(respond(request))}" fin` : '"" closed';
+    if (wanted === `"${reply}" ${end}`) continue;
+    disagreeing.add(vector.id);
+    console.log(`${vector.id}: stated "${reply}" ${end}, recomputed ${wanted}`);
+  }
+}
+if (unjudged.length > 0)
+  console.log(`not judged, for this is Unicode ${process.versions.unicode}: ${unjudged.map(({ id }) => id).join(" ")}`);
+const agree = suite.vectors.length - disagreeing.size - unjudged.length;
+console.log(`${agree} agree, ${disagreeing.size} disagree, ${unjudged.length} not judged`);
+process.exitCode = disagreeing.size > 0 ? 1 : 0;

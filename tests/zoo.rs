@@ -1,0 +1,172 @@
+//! The judge judged: every wrong implementation in the zoo is caught, and every vector catches
+//! one.
+
+#[path = "zoo/functions.rs"]
+mod functions;
+mod judging;
+#[path = "zoo/servers.rs"]
+mod servers;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
+
+use judging::side_by_side;
+use upcase::conformance::{Judge, Step, Vector, suite};
+use upcase::laws;
+
+/// Who catches what: from a fault to the vectors and laws that catch it.
+type Matrix = BTreeMap<&'static str, BTreeSet<String>>;
+
+/// Wrong functions against every vector and every law, without a socket.
+static FUNCTIONS: LazyLock<Matrix> = LazyLock::new(|| {
+    let mut matrix = Matrix::new();
+    for (fault, process) in functions::wrong() {
+        let mut catchers = BTreeSet::new();
+        for vector in &suite().vectors {
+            if vector.judge_process(&process).is_err() {
+                catchers.insert(vector.id.clone());
+            }
+            let request = vector.request().unwrap_or_default();
+            for law in laws::LAWS {
+                if law.check(&process, &request).is_err() {
+                    catchers.insert(format!("the law {}", law.name));
+                }
+            }
+        }
+        assert!(
+            matrix.insert(fault, catchers).is_none(),
+            "two faults are called {fault:?}"
+        );
+    }
+    matrix
+});
+
+/// Wrong servers against every vector that looks at more than the content.
+static SERVERS: LazyLock<Matrix> = LazyLock::new(|| {
+    let serial = (servers::SERIAL, servers::start_serial());
+    let started = servers::WRONG
+        .iter()
+        .map(|(fault, serve)| (*fault, servers::start(*serve)));
+    let started: Vec<_> = started.chain([serial]).collect();
+    let mut matrix = Matrix::new();
+    // Most of the time is spent waiting for servers that stall, so a few stall side by side; not
+    // all, for a machine that is busy runs together what a vector sends in pieces.
+    for some in started.chunks(8) {
+        thread::scope(|scope| {
+            let judging = some
+                .iter()
+                .map(|(fault, server)| (fault, scope.spawn(|| caught_by(*server))));
+            for (fault, judging) in judging.collect::<Vec<_>>() {
+                let catchers = judging.join().unwrap();
+                assert!(
+                    matrix.insert(fault, catchers).is_none(),
+                    "two faults are called {fault:?}"
+                );
+            }
+        });
+    }
+    matrix
+});
+
+/// How long the judge waits here: the zoo's servers have a short deadline.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The vectors of transport that the server fails.
+fn caught_by(server: std::net::SocketAddr) -> BTreeSet<String> {
+    let judge = Judge {
+        server,
+        patience: PATIENCE,
+    };
+    let vectors = suite()
+        .vectors
+        .iter()
+        .filter(|vector| is_of_transport(vector));
+    let judged = side_by_side(vectors, |vector| judge.judge_alone(vector));
+    let failed = judged.into_iter().filter(|(_, judged)| judged.is_err());
+    failed.map(|(vector, _)| vector.id.clone()).collect()
+}
+
+/// Whether `vector` does more than send a line: how it sends, or what follows, or that it reaches
+/// the limit, is what it tests.
+fn is_of_transport(vector: &Vector) -> bool {
+    !matches!(vector.steps[..], [Step::Send { .. }])
+        || ["FRAME", "REPLY", "SURPLUS", "TIME"]
+            .iter()
+            .any(|prefix| vector.clauses[0].starts_with(prefix))
+}
+
+#[test]
+fn every_wrong_implementation_is_caught_by_a_vector_or_a_law() {
+    let survivors: Vec<_> = (FUNCTIONS.iter().chain(SERVERS.iter()))
+        .filter(|(_, catchers)| catchers.is_empty())
+        .map(|(fault, _)| fault)
+        .collect();
+    assert!(survivors.is_empty(), "nothing catches {survivors:#?}");
+    let count = FUNCTIONS.len() + SERVERS.len();
+    assert!(count >= 40, "the zoo has only {count} faults");
+}
+
+#[test]
+fn every_vector_catches_a_wrong_implementation_or_is_marked_as_an_illustration() {
+    let caught: BTreeSet<&String> = FUNCTIONS
+        .values()
+        .chain(SERVERS.values())
+        .flatten()
+        .collect();
+    for vector in &suite().vectors {
+        let catches = caught.contains(&vector.id);
+        assert!(
+            catches != vector.illustration,
+            "{} {}",
+            vector.id,
+            if catches {
+                "is no illustration: it catches a fault"
+            } else {
+                "catches nothing"
+            }
+        );
+    }
+}
+
+#[test]
+fn every_law_catches_a_wrong_implementation() {
+    for law in laws::LAWS {
+        let name = format!("the law {}", law.name);
+        assert!(
+            FUNCTIONS.values().any(|catchers| catchers.contains(&name)),
+            "{name}"
+        );
+    }
+}
+
+/// The faults are in the faults: without them the same code passes.
+#[test]
+fn the_right_parts_make_a_right_implementation() {
+    let failures = upcase::conformance::judge_process(&|request| functions::RIGHT.process(request));
+    assert!(failures.is_empty(), "{}", failures[0]);
+    assert_eq!(caught_by(servers::start(servers::right)), BTreeSet::new());
+}
+
+/// `cargo test --test zoo -- --ignored --nocapture` prints it.
+#[test]
+#[ignore = "prints the kill matrix, and claims nothing"]
+fn kill_matrix() {
+    for (kind, matrix) in [("function", &*FUNCTIONS), ("server", &*SERVERS)] {
+        for (fault, catchers) in matrix {
+            let (laws, vectors): (Vec<_>, Vec<_>) = catchers
+                .iter()
+                .map(String::as_str)
+                .partition(|name| name.starts_with("the law "));
+            println!(
+                "a {kind} that {fault}: {} vectors, {} laws",
+                vectors.len(),
+                laws.len()
+            );
+            for name in vectors.into_iter().chain(laws) {
+                println!("    {name}");
+            }
+        }
+    }
+}
