@@ -1,4 +1,4 @@
-//! SPEC.md as data: its clauses, and its fenced blocks.
+//! The fenced blocks of SPEC.md, as data; its clauses are `upcase::spec`'s.
 
 #![allow(dead_code)] // each test file that includes this uses a part of it
 
@@ -6,14 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub struct Spec {
-    pub clauses: Vec<Clause>,
     pub blocks: Vec<Block>,
-}
-
-/// A paragraph that opens with `**ID.**`.
-pub struct Clause {
-    pub id: String,
-    pub text: String,
 }
 
 /// A fenced block: its info string is its kind and its ID.
@@ -34,8 +27,8 @@ pub struct Example {
 impl Spec {
     pub fn read() -> Self {
         let text = std::fs::read_to_string(manifest_path("SPEC.md")).expect("SPEC.md is readable");
-        let (mut clauses, mut blocks) = (Vec::new(), Vec::<Block>::new());
-        let (mut in_block, mut in_clause) = (false, false);
+        let mut blocks = Vec::<Block>::new();
+        let mut in_block = false;
         for (number, line) in text.lines().enumerate() {
             if let Some(info) = line.strip_prefix("```") {
                 in_block = !in_block;
@@ -51,25 +44,10 @@ impl Spec {
                 }
             } else if in_block {
                 blocks.last_mut().unwrap().body.push(line.to_owned());
-            } else if let Some((id, first)) = line
-                .strip_prefix("**")
-                .and_then(|rest| rest.split_once(".** "))
-            {
-                in_clause = true;
-                clauses.push(Clause {
-                    id: id.to_owned(),
-                    text: first.to_owned(),
-                });
-            } else if line.is_empty() {
-                in_clause = false;
-            } else if in_clause {
-                let text = &mut clauses.last_mut().unwrap().text;
-                text.push(' ');
-                text.push_str(line);
             }
         }
         assert!(!in_block, "SPEC.md ends within a fenced block");
-        Self { clauses, blocks }
+        Self { blocks }
     }
 
     /// The examples of `kind`; a test that would run none fails.
