@@ -18,9 +18,7 @@
 //! A law takes one input and derives from it what else it needs (a padded request, a longer one,
 //! two halves), so that every source of inputs can drive every law.
 
-use std::cell::Cell;
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
 
 use crate::LIMIT;
 use crate::model::{self, Unit};
@@ -31,20 +29,31 @@ pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
 /// An implementation of the transformation: from a request to its reply.
 pub type Process<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
-/// An implementation of the framing: from a stream to its request, `None` where the stream timed
-/// out before the request was complete.
-pub type Frame<'a> = &'a dyn Fn(&mut dyn Read) -> Option<Vec<u8>>;
+/// How a law of the transformation is judged.
+type Check = fn(Process, &[u8]) -> Result<(), Breach>;
 
-/// One law of the transformation.
+/// A law. What it is judged by, `C`, is by default a check of the transformation on one input.
 #[derive(Clone, Copy, Debug)]
-pub struct Law {
+pub struct Law<C = Check> {
     /// A short stable name.
     pub name: &'static str,
     /// The clauses of SPEC.md that it follows from.
     pub clauses: &'static [&'static str],
     /// The law in words.
     pub says: &'static str,
-    check: fn(Process, &[u8]) -> Result<(), Breach>,
+    pub(crate) check: C,
+}
+
+impl<C> Law<C> {
+    /// The violation of this law that `judged` is, if it is one.
+    pub(crate) fn named(&self, judged: Result<(), Breach>) -> Result<(), Violation> {
+        judged.map_err(|breach| Violation {
+            law: self.name,
+            clauses: self.clauses,
+            says: self.says,
+            breach,
+        })
+    }
 }
 
 impl Law {
@@ -54,12 +63,7 @@ impl Law {
     /// The [`Violation`], if the law is broken. An input to which the law does not apply breaks
     /// nothing.
     pub fn check(&self, process: Process, input: &[u8]) -> Result<(), Violation> {
-        (self.check)(process, input).map_err(|breach| Violation {
-            law: self.name,
-            clauses: self.clauses,
-            says: self.says,
-            breach,
-        })
+        self.named((self.check)(process, input))
     }
 }
 
@@ -265,7 +269,11 @@ fn strays_kept(process: Process, input: &[u8]) -> Result<(), Breach> {
         model::units(bytes).into_iter().filter_map(stray).collect()
     };
     let request = model::clip(input);
-    let (wanted, reply) = (strays(&request), process(input));
+    let wanted = strays(&request);
+    if wanted.is_empty() {
+        return Ok(()); // the law `well-formed` looks after that
+    }
+    let reply = process(input);
     let kept = strays(&reply);
     // A reply that the second cap has shortened keeps the first of them.
     let shortened = model::upper(&request).len() >= LIMIT;
@@ -356,90 +364,66 @@ fn breach(request: &[u8], reply: Vec<u8>, wanted: impl Into<String>) -> Breach {
     }
 }
 
-/// The clauses that [`framing`] follows from.
-pub const FRAMING_CLAUSES: &[&str] = &[
-    "FRAME-1",
-    "FRAME-2",
-    "FRAME-3",
-    "FRAME-4",
-    "FRAME-5",
-    "REPLY-1",
-    "SURPLUS-1",
-    "TIME-2",
-];
+/// An implementation of the rendering: from bytes to a byte literal.
+pub type Render<'a> = &'a dyn Fn(&[u8]) -> String;
 
-/// The law of the framing: any segmentation of the same stream, with interrupts between, makes
-/// the same request, the model's; and nothing is read once it is complete.
-///
-/// `stream` is all that the client sends; after it comes the end of the stream if `ended`,
-/// otherwise a time-out. `cuts` are the sizes of the reads, in bytes, over and over; a zero is an
-/// interrupted read. With no cuts the stream comes as whole as the reader asks for.
-///
-/// # Errors
-/// The [`Violation`], if the law is broken.
-pub fn framing(frame: Frame, stream: &[u8], ended: bool, cuts: &[u8]) -> Result<(), Violation> {
-    let wanted = model::request(stream, ended);
-    let read_on = Cell::new(false);
-    let mut script = Script {
-        rest: stream,
-        ended,
-        cuts: cuts.iter().cycle(),
-        interrupts_in_a_row: 0,
-        surplus: model::request(stream, false).map(|request| stream.len() - request.len()),
-        read_on: &read_on,
-    };
-    let request = frame(&mut script);
-    let wanted = if request != wanted {
-        wanted.map_or("no request".into(), |w| {
-            format!("b\"{}\"", w.escape_ascii())
-        })
-    } else if read_on.get() {
-        "no read after the request was complete".into()
+/// How the law of the rendering is judged.
+type RenderCheck = fn(Render, &[u8]) -> Result<(), Breach>;
+
+/// The law of the rendering (SPEC LOG-3), over any.
+pub const LITERAL: Law<RenderCheck> = Law {
+    name: "literal",
+    clauses: &["LOG-3"],
+    says: "a byte literal is one line of printable characters, of bounded length, and reads back \
+           to its bytes",
+    check: literal,
+};
+
+impl Law<RenderCheck> {
+    /// Judges `render` on `input`.
+    ///
+    /// # Errors
+    /// The [`Violation`], if the law is broken.
+    pub fn check(&self, render: Render, input: &[u8]) -> Result<(), Violation> {
+        self.named((self.check)(render, input))
+    }
+}
+
+fn literal(render: Render, input: &[u8]) -> Result<(), Breach> {
+    let literal = render(input);
+    let wanted = if literal
+        .chars()
+        .any(|c| c.is_control() || "\u{2028}\u{2029}".contains(c))
+    {
+        "no control, and no separator of lines"
+    } else if literal.len() > 4 * input.len() + 3 {
+        "at most four bytes for one, and three around them"
+    } else if read_back(&literal).as_deref() != Some(input) {
+        "a literal that reads back to its bytes"
     } else {
         return Ok(());
     };
-    Err(Violation {
-        law: "framing",
-        clauses: FRAMING_CLAUSES,
-        says: "a request is a function of the stream's bytes alone, and read no further",
-        breach: breach(stream, request.unwrap_or_default(), wanted),
-    })
+    Err(breach(input, literal.into_bytes(), wanted))
 }
 
-/// A stream that arrives in pieces.
-struct Script<'a> {
-    rest: &'a [u8],
-    ended: bool,
-    cuts: std::iter::Cycle<std::slice::Iter<'a, u8>>,
-    interrupts_in_a_row: u8,
-    /// How many bytes follow the request, where it needs no end of stream to be complete.
-    surplus: Option<usize>,
-    read_on: &'a Cell<bool>,
-}
-
-impl Read for Script<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self
-            .surplus
-            .is_some_and(|surplus| self.rest.len() <= surplus)
-        {
-            self.read_on.set(true);
+/// The bytes that a byte literal stands for, if it is one.
+fn read_back(literal: &str) -> Option<Vec<u8>> {
+    let mut rest = literal.strip_prefix("b'")?.strip_suffix('\'')?;
+    let mut bytes = Vec::new();
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\'' | '"' => return None,
+            '\\' if rest.starts_with('x') => {
+                bytes.push(u8::from_str_radix(rest.get(1..3)?, 16).ok()?);
+                rest = &rest[3..];
+            }
+            '\\' => {
+                bytes.extend(rest.bytes().next().filter(|b| b"\\'\"".contains(b)));
+                rest = rest.get(1..)?;
+            }
+            _ => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
         }
-        let size = self
-            .cuts
-            .next()
-            .map_or(usize::MAX, |size| usize::from(*size));
-        if size == 0 && self.interrupts_in_a_row < 3 {
-            self.interrupts_in_a_row += 1;
-            return Err(ErrorKind::Interrupted.into());
-        }
-        self.interrupts_in_a_row = 0;
-        if self.rest.is_empty() && !self.ended {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        let count = size.max(1).min(self.rest.len()).min(buffer.len());
-        buffer[..count].copy_from_slice(&self.rest[..count]);
-        self.rest = &self.rest[count..];
-        Ok(count)
     }
+    Some(bytes)
 }

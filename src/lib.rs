@@ -12,10 +12,12 @@
 //! - [`request`]: the framing, one bounded request out of any [`Read`](std::io::Read).
 //! - [`server`] and [`client`]: the two sides of an exchange, over [`std::net`].
 //! - [`render`]: how bytes are shown on a terminal or in a log. [`log`]: the server's transcript.
-//! - [`laws`]: what is true of every right implementation, to judge any by. [`model`]: the
-//!   naive implementation that the laws compare with.
+//! - [`laws`] and [`conversation`]: what is true of every right implementation, to judge any by:
+//!   of the transformation, and of an exchange. [`model`]: the naive implementation that the laws
+//!   compare with.
 //! - `conformance` and `spec`, with the feature `conformance`: the vectors, and the judge of
 //!   functions and of servers in any language; the clauses of SPEC.md.
+//! - `targets`, with the feature `arbitrary`: the bodies of the fuzz targets.
 //!
 //! Without default features (`default-features = false`) the library has no dependencies.
 //!
@@ -33,6 +35,7 @@
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod conversation;
 mod deadline;
 pub mod laws;
 pub mod log;
@@ -43,6 +46,8 @@ pub mod request;
 pub mod server;
 #[cfg(feature = "conformance")]
 pub mod spec;
+#[cfg(feature = "arbitrary")]
+pub mod targets;
 
 pub use process::{LIMIT, clip, process, upper};
 

@@ -2,13 +2,9 @@
 
 mod inputs;
 
-use std::io::Read;
-
-use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use upcase::request::receive;
-use upcase::{LIMIT, clip, laws, model, process, render, upper};
+use upcase::{clip, laws, model, process, render, targets, upper};
 
 /// proptest's own choice would put what it finds beside this file, not in the top-level folder.
 fn config() -> ProptestConfig {
@@ -24,6 +20,14 @@ fn config() -> ProptestConfig {
 
 fn judged(input: &[u8]) -> Result<(), TestCaseError> {
     laws::judge(&process, input).map_err(|violation| TestCaseError::fail(violation.to_string()))
+}
+
+fn judged_by(target: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
+    let (_, judge) = targets::ALL
+        .iter()
+        .find(|(name, _)| *name == target)
+        .expect("a target");
+    judge(bytes).map_err(|violation| TestCaseError::fail(violation.to_string()))
 }
 
 proptest! {
@@ -71,32 +75,24 @@ proptest! {
         prop_assert_eq!(upper(&input), model::upper(&input));
     }
 
-    /// SPEC: FRAME-1, FRAME-2, FRAME-3, FRAME-4, FRAME-5, REPLY-1, TIME-2
     #[test]
-    fn any_segmentation_makes_the_same_request(
-        (stream, line_feed) in inputs::requests().prop_flat_map(|stream| {
-            let length = stream.len();
-            (Just(stream), prop::option::of(0..=length))
-        }),
-        ended: bool,
-        cuts in vec(prop_oneof![0..4_u8, any::<u8>()], 0..12),
-    ) {
-        let mut stream = stream;
-        if let Some(at) = line_feed {
-            stream.insert(at, b'\n');
-        }
-        if let Err(violation) = laws::framing(&frame, &stream, ended, &cuts) {
-            return Err(TestCaseError::fail(violation.to_string()));
-        }
+    fn any_segmentation_makes_the_same_request(bytes in inputs::conversations()) {
+        judged_by("segments", &bytes)?;
     }
 
-    /// SPEC: LOG-3
+    #[test]
+    fn any_course_of_an_exchange_gets_the_reply_or_nothing(bytes in inputs::conversations()) {
+        judged_by("session", &bytes)?;
+    }
+
+    #[test]
+    fn a_client_has_a_whole_reply_or_an_error(bytes in inputs::conversations()) {
+        judged_by("client", &bytes)?;
+    }
+
     #[test]
     fn a_literal_is_one_printable_line_and_reads_back(input in inputs::requests()) {
-        let literal = render::literal(&input);
-        prop_assert!(literal.chars().all(|c| !c.is_control()), "{:?}", literal);
-        prop_assert!(literal.len() <= 4 * input.len() + 3);
-        prop_assert_eq!(read_back(&literal), input);
+        judged_by("escape", &input)?;
     }
 
     /// SPEC: LOG-5
@@ -106,34 +102,4 @@ proptest! {
         prop_assert!(shown.as_bytes() == input || shown == render::literal(&input));
         prop_assert!(shown.chars().all(|c| !c.is_control()), "{:?}", shown);
     }
-}
-
-fn frame(stream: &mut dyn Read) -> Option<Vec<u8>> {
-    receive(stream, &mut [0; LIMIT])
-        .complete()
-        .map(<[u8]>::to_vec)
-}
-
-/// The bytes that a byte literal stands for.
-fn read_back(literal: &str) -> Vec<u8> {
-    let body = literal
-        .strip_prefix("b'")
-        .and_then(|rest| rest.strip_suffix('\''))
-        .unwrap();
-    let mut bytes = Vec::new();
-    let mut rest = body;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        if c != '\\' {
-            assert!(c != '\'' && c != '"', "a bare quote");
-            bytes.extend(c.to_string().bytes());
-        } else if let Some(hex) = rest.strip_prefix('x') {
-            bytes.push(u8::from_str_radix(&hex[..2], 16).unwrap());
-            rest = &hex[2..];
-        } else {
-            bytes.push(rest.as_bytes()[0]);
-            rest = &rest[1..];
-        }
-    }
-    bytes
 }

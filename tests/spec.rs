@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Read;
 
 use spec_text::{Spec, manifest_path};
+use upcase::conversation::{self, Conversation, TURNS, Turn};
 use upcase::request::receive;
 use upcase::{LIMIT, laws, model, process, render, spec};
 
@@ -49,20 +50,26 @@ fn every_request_example_is_true_of_the_framing_and_of_the_model() {
         let by_model = model::request(&stream, ended);
         assert!(by_model == wanted, "{example}: the model has {by_model:?}");
 
-        let cuts: Vec<u8> = segments
-            .iter()
-            .map(|s| u8::try_from(s.len()).unwrap_or(0))
-            .collect();
-        if let Err(violation) = laws::framing(&frame, &stream, ended, &cuts) {
+        // As SPEC.md cuts it, followed by an end or by the deadline.
+        let mut reads = [Turn::Segment(usize::MAX); TURNS];
+        for (turn, segment) in reads.iter_mut().zip(&segments) {
+            *turn = Turn::Segment(segment.len());
+        }
+        reads[segments.len()] = if ended { Turn::End } else { Turn::TimeOut };
+        let conversation = Conversation {
+            reads,
+            writes: reads,
+            wire: &stream,
+        };
+        let frame = |stream: &mut dyn Read| {
+            receive(stream, &mut [0; LIMIT])
+                .complete()
+                .map(<[u8]>::to_vec)
+        };
+        if let Err(violation) = conversation::framing(&frame, &conversation) {
             panic!("{example}: {violation}");
         }
     }
-}
-
-fn frame(stream: &mut dyn Read) -> Option<Vec<u8>> {
-    receive(stream, &mut [0; LIMIT])
-        .complete()
-        .map(<[u8]>::to_vec)
 }
 
 #[test]
@@ -127,11 +134,17 @@ fn every_must_clause_is_cited_by_a_test_or_a_law_and_every_citation_exists() {
                 .push(format!("the law {}", law.name));
         }
     }
-    for clause in laws::FRAMING_CLAUSES {
-        cited
-            .entry((*clause).into())
-            .or_default()
-            .push("the law framing".into());
+    for law in [
+        conversation::FRAMING,
+        conversation::SESSION,
+        conversation::CLIENT,
+    ] {
+        for clause in law.clauses {
+            cited
+                .entry((*clause).into())
+                .or_default()
+                .push(format!("the law {}", law.name));
+        }
     }
     for (test, clauses) in citing_tests() {
         for clause in clauses {

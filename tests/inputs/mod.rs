@@ -101,6 +101,26 @@ pub fn requests() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// The bytes of a conversation: letters for its turns, and a request on the wire, with an LF
+/// somewhere in it or not.
+pub fn conversations() -> impl Strategy<Value = Vec<u8>> {
+    let letter = prop_oneof![
+        6 => select(&b"123456789*"[..]),
+        2 => Just(b'i'),
+        1 => select(&b"etx"[..]),
+        2 => any::<u8>(),
+    ];
+    let wire = (requests(), prop::option::of(any::<prop::sample::Index>()));
+    (vec(letter, 2 * upcase::conversation::TURNS), wire).prop_map(|(mut bytes, (wire, lf))| {
+        let start = bytes.len();
+        bytes.extend(wire);
+        if let Some(lf) = lf {
+            bytes.insert(start + lf.index(bytes.len() - start + 1), b'\n');
+        }
+        bytes
+    })
+}
+
 /// Any bytes, of lengths crowded where the rules change.
 pub fn arbitrary_bytes() -> impl Strategy<Value = Vec<u8>> {
     lengths().prop_flat_map(|length| vec(any::<u8>(), length))
@@ -142,20 +162,15 @@ pub fn at_the_cap() -> impl Strategy<Value = Vec<u8>> {
         1 => white_space(),
     ];
     let filler = prop_oneof![Just(b'a'), Just(b'.'), Just(b' ')];
-    (
-        white_space(),
-        filler,
-        LIMIT - 4..=LIMIT,
-        vec(astride, 0..4),
-        white_space(),
-    )
-        .prop_map(|(mut request, filler, start, astride, after)| {
-            request.push(b'x');
-            request.resize(start, filler);
-            request.extend(astride.concat());
-            request.extend(after);
-            request
-        })
+    let text = (white_space(), character(), filler, LIMIT - 4..=LIMIT);
+    (text, vec(astride, 0..4), white_space()).prop_map(|(text, astride, after)| {
+        let (mut request, first, filler, start) = text;
+        request.extend(encoded(first));
+        request.resize(start, filler);
+        request.extend(astride.concat());
+        request.extend(after);
+        request
+    })
 }
 
 /// Text below the cap whose upper case is around it: cut inside a character, or before white

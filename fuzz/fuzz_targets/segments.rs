@@ -1,0 +1,5 @@
+//! The framing, over any course that a stream may take.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| upcase::targets::run("segments", bytes));

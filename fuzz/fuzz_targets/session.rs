@@ -1,0 +1,5 @@
+//! A server's whole exchange with a peer that does whatever it likes.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| upcase::targets::run("session", bytes));

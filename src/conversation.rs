@@ -1,0 +1,426 @@
+//! What is true of an exchange, over any course that it may take.
+//!
+//! A [`Conversation`] is a course: the bytes that one side sends, cut into segments, with
+//! interrupts between, up to an end, a time-out or a failure. A [`Peer`] plays it in memory, and
+//! takes note of what the other side does. Three laws are judged so, over any implementation:
+//! [`framing`], [`session`] (a server's whole exchange) and [`client`] (a client's reading half).
+//!
+//! Rules of this file: as those of the laws. What a peer does depends on how many bytes it has
+//! passed on, never on how they were asked for, so that no implementation is judged by its taste
+//! in buffers.
+
+use std::io::{self, ErrorKind, Read, Write};
+
+use crate::laws::{Breach, Law, Violation};
+use crate::server::Duplex;
+use crate::{LIMIT, model};
+
+/// How many turns of each kind a conversation has. They are taken over and over.
+pub const TURNS: usize = 16;
+
+/// The most interrupts that a peer makes in a row of turns, so that a conversation of nothing else
+/// comes to an end.
+const MAX_INTERRUPTS: usize = 32;
+
+/// What happens next on a stream.
+///
+/// Each has a letter, so that a script of them can be read: `1` to `9` a segment of so many bytes,
+/// `*` one of all that is left, `i` an interrupt, `e` the end, `t` the time-out, `x` the failure;
+/// any other byte is a segment of as many bytes as its value, or one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// A segment, of this many bytes and at least one.
+    Segment(usize),
+    /// An interrupted system call ([`ErrorKind::Interrupted`]).
+    Interrupt,
+    /// The end of the stream; of a stream written to, that it takes no more.
+    End,
+    /// The deadline ([`ErrorKind::WouldBlock`]).
+    TimeOut,
+    /// A reset ([`ErrorKind::ConnectionReset`]).
+    Failure,
+}
+
+impl From<u8> for Turn {
+    fn from(letter: u8) -> Self {
+        match letter {
+            b'1'..=b'9' => Self::Segment(usize::from(letter - b'0')),
+            b'*' => Self::Segment(usize::MAX),
+            b'i' => Self::Interrupt,
+            b'e' => Self::End,
+            b't' => Self::TimeOut,
+            b'x' => Self::Failure,
+            other => Self::Segment(usize::from(other).max(1)),
+        }
+    }
+}
+
+#[cfg(feature = "arbitrary")]
+impl<'a> arbitrary::Arbitrary<'a> for Turn {
+    fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        u8::arbitrary(bytes).map(Self::from)
+    }
+
+    fn size_hint(depth: usize) -> (usize, Option<usize>) {
+        u8::size_hint(depth)
+    }
+}
+
+/// A course that an exchange may take.
+///
+/// As raw bytes (feature `arbitrary`) it is sixteen letters for [`reads`](Self::reads), as many
+/// for [`writes`](Self::writes), and then the very bytes on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
+pub struct Conversation<'a> {
+    /// What happens when the peer is read from, until `wire` is used up; then comes the end.
+    pub reads: [Turn; TURNS],
+    /// What happens when the peer is written to.
+    pub writes: [Turn; TURNS],
+    /// The bytes that the peer sends.
+    pub wire: &'a [u8],
+}
+
+impl<'a> Conversation<'a> {
+    /// What happens when the peer is read from, up to the ending, which is neither a segment nor
+    /// an interrupt. A segment of nothing is the end.
+    fn script(&self) -> (Vec<Event<'a>>, Turn) {
+        let mut events = Vec::new();
+        let mut rest = self.wire;
+        let mut interrupts = 0;
+        for turn in self.reads.iter().cycle() {
+            match turn {
+                Turn::Segment(_) if rest.is_empty() => break,
+                Turn::Interrupt if interrupts == MAX_INTERRUPTS => break,
+                Turn::Segment(length) => {
+                    let segment;
+                    (segment, rest) = rest.split_at((*length).min(rest.len()));
+                    events.push(Event::Segment(segment));
+                }
+                Turn::Interrupt => {
+                    interrupts += 1;
+                    events.push(Event::Interrupt);
+                }
+                ending => return (events, *ending),
+            }
+        }
+        (events, Turn::End)
+    }
+
+    /// All that the peer sends before its side ends.
+    #[must_use]
+    pub fn sent(&self) -> Vec<u8> {
+        let (events, _) = self.script();
+        let segment = |event: &Event<'a>| {
+            if let Event::Segment(s) = event {
+                s
+            } else {
+                &[][..]
+            }
+        };
+        events.iter().flat_map(segment).copied().collect()
+    }
+
+    /// How the peer's side ends.
+    #[must_use]
+    pub fn ending(&self) -> Turn {
+        self.script().1
+    }
+
+    /// The request that the peer makes, by the model, if it makes one.
+    #[must_use]
+    pub fn request(&self) -> Option<Vec<u8>> {
+        model::request(&self.sent(), self.ending() == Turn::End)
+    }
+}
+
+/// What happens on a stream before its ending.
+enum Event<'a> {
+    Segment(&'a [u8]),
+    Interrupt,
+}
+
+/// The other side of a conversation, in memory. It takes note of what is done to it.
+pub struct Peer<'a> {
+    events: std::iter::Peekable<std::vec::IntoIter<Event<'a>>>,
+    ending: Turn,
+    writes: Box<dyn Iterator<Item = Turn>>,
+    /// How many bytes its request has, if that is complete without an end of the stream.
+    request_length: Option<usize>,
+    notes: Notes,
+}
+
+/// What was done to a [`Peer`].
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    /// How many bytes were read.
+    taken: usize,
+    /// How many reads and writes there were, whatever came of them.
+    calls: usize,
+    /// Whether it was read from after its request was complete.
+    read_on: bool,
+    /// How many times its ending was read.
+    endings: usize,
+    /// What was written.
+    written: Vec<u8>,
+    /// How many bytes had been read when the first was written.
+    taken_before_writing: Option<usize>,
+    interrupted_writes: usize,
+    write_failed: bool,
+    half_closes: usize,
+    wrote_after_half_close: bool,
+}
+
+impl<'a> Peer<'a> {
+    /// A peer that will act as `conversation` has it.
+    #[must_use]
+    pub fn new(conversation: &Conversation<'a>) -> Self {
+        let (events, ending) = conversation.script();
+        Self {
+            events: events.into_iter().peekable(),
+            ending,
+            writes: Box::new(conversation.writes.into_iter().cycle()),
+            request_length: model::request(&conversation.sent(), false).map(|r| r.len()),
+            notes: Notes::default(),
+        }
+    }
+
+    fn accept(&mut self, bytes: &[u8]) -> usize {
+        self.notes
+            .taken_before_writing
+            .get_or_insert(self.notes.taken);
+        self.notes.written.extend(bytes);
+        bytes.len()
+    }
+}
+
+/// What a stream answers at its ending.
+fn answer(ending: Turn) -> io::Result<usize> {
+    match ending {
+        Turn::TimeOut => Err(ErrorKind::WouldBlock.into()),
+        Turn::Failure => Err(ErrorKind::ConnectionReset.into()),
+        Turn::Segment(_) | Turn::Interrupt | Turn::End => Ok(0),
+    }
+}
+
+impl Read for Peer<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let notes = &mut self.notes;
+        notes.calls += 1;
+        notes.read_on |= self
+            .request_length
+            .is_some_and(|length| notes.taken >= length);
+        match self.events.peek_mut() {
+            None => {
+                notes.endings += 1;
+                answer(self.ending)
+            }
+            Some(Event::Interrupt) => {
+                self.events.next();
+                Err(ErrorKind::Interrupted.into())
+            }
+            Some(Event::Segment(segment)) => {
+                let count = segment.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&segment[..count]);
+                *segment = &segment[count..];
+                if segment.is_empty() {
+                    self.events.next();
+                }
+                notes.taken += count;
+                Ok(count)
+            }
+        }
+    }
+}
+
+impl Write for Peer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.notes.calls += 1;
+        self.notes.wrote_after_half_close |= self.notes.half_closes > 0;
+        if self.notes.write_failed {
+            return answer(Turn::Failure);
+        }
+        match self.writes.next() {
+            Some(Turn::Interrupt) if self.notes.interrupted_writes < MAX_INTERRUPTS => {
+                self.notes.interrupted_writes += 1;
+                Err(ErrorKind::Interrupted.into())
+            }
+            Some(Turn::Segment(length)) => Ok(self.accept(&bytes[..length.min(bytes.len())])),
+            Some(Turn::Interrupt) | None => Ok(self.accept(bytes)),
+            Some(ending) => {
+                self.notes.write_failed = true;
+                answer(ending)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Duplex for Peer<'_> {
+    fn half_close(&mut self) -> io::Result<()> {
+        self.notes.half_closes += 1;
+        Ok(())
+    }
+}
+
+/// The law of the framing.
+pub const FRAMING: Law<()> = Law {
+    name: "framing",
+    clauses: &[
+        "FRAME-1",
+        "FRAME-2",
+        "FRAME-3",
+        "FRAME-4",
+        "FRAME-5",
+        "REPLY-1",
+        "SURPLUS-1",
+        "TIME-2",
+    ],
+    says: "a request is a function of the stream's bytes, however they are cut, and is read no \
+           further",
+    check: (),
+};
+
+/// The law of a server's whole exchange.
+pub const SESSION: Law<()> = Law {
+    name: "session",
+    clauses: &[
+        "PROC-1",
+        "REPLY-1",
+        "REPLY-2",
+        "REPLY-3",
+        "SURPLUS-1",
+        "SURPLUS-2",
+        "TIME-2",
+    ],
+    says: "what a server writes is the reply to the complete request, or nothing; then it \
+           half-closes once, and reads to the end",
+    check: (),
+};
+
+/// The law of a client's reading half.
+pub const CLIENT: Law<()> = Law {
+    name: "client",
+    clauses: &["CLIENT-3", "CLIENT-4", "CLIENT-5"],
+    says: "a client has the whole of what came before an orderly end, if that is 1024 bytes at \
+           most, and otherwise an error; it takes no more than one byte beyond",
+    check: (),
+};
+
+/// Judges `frame`, which makes a request of a stream, or none where the stream timed out or failed
+/// before one was complete.
+///
+/// # Errors
+/// The [`Violation`], if the law [`FRAMING`] is broken.
+pub fn framing(
+    frame: &dyn Fn(&mut dyn Read) -> Option<Vec<u8>>,
+    conversation: &Conversation,
+) -> Result<(), Violation> {
+    let mut peer = Peer::new(conversation);
+    let request = frame(&mut peer);
+    let wanted = conversation.request();
+    let fault = if request != wanted {
+        Some(wanted.map_or("no request".into(), |w| {
+            format!("b\"{}\"", w.escape_ascii())
+        }))
+    } else if peer.notes.read_on {
+        Some("no read after the request was complete".into())
+    } else {
+        peer.notes.too_much_work(conversation)
+    };
+    FRAMING.judged(fault, &conversation.sent(), request.as_deref())
+}
+
+/// Judges `serve`, a server's whole exchange with a peer.
+///
+/// # Errors
+/// The [`Violation`], if the law [`SESSION`] is broken.
+pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result<(), Violation> {
+    let mut peer = Peer::new(conversation);
+    serve(&mut peer);
+    let notes = &peer.notes;
+    let too_early = |needed: usize| notes.taken_before_writing.is_some_and(|n| n < needed);
+    let fault = match conversation
+        .request()
+        .map(|request| (request.len(), model::process(&request)))
+    {
+        None if notes.written.is_empty() && notes.half_closes == 0 => None,
+        None => Some("nothing written and no half-close, as there is no request".into()),
+        Some((_, reply)) if !reply.starts_with(&notes.written) => {
+            Some(format!("b\"{}\" or a part of it", reply.escape_ascii()))
+        }
+        Some((needed, _)) if too_early(needed) => {
+            Some("no byte before the request is complete".into())
+        }
+        Some(_) if notes.wrote_after_half_close => {
+            Some("nothing written after the half-close".into())
+        }
+        Some(_) if notes.write_failed => None,
+        Some((_, reply)) if notes.written.len() < reply.len() => {
+            Some(format!("b\"{}\", all of it", reply.escape_ascii()))
+        }
+        Some(_) if notes.half_closes != 1 => Some("one half-close after the reply".into()),
+        Some(_) if notes.endings == 0 => Some("the peer's stream read to its end".into()),
+        Some(_) => None,
+    };
+    let fault = fault.or_else(|| notes.too_much_work(conversation));
+    SESSION.judged(fault, &conversation.sent(), Some(&notes.written))
+}
+
+/// Judges `read`, which makes a reply of what a server sends, or none of what is not one.
+///
+/// # Errors
+/// The [`Violation`], if the law [`CLIENT`] is broken.
+pub fn client(
+    read: &dyn Fn(&mut dyn Read) -> Option<Vec<u8>>,
+    conversation: &Conversation,
+) -> Result<(), Violation> {
+    let mut peer = Peer::new(conversation);
+    let reply = read(&mut peer);
+    let sent = conversation.sent();
+    let wanted = conversation.ending() == Turn::End && sent.len() <= LIMIT;
+    let fault = match &reply {
+        Some(reply) if !wanted => Some(format!("an error, not {} bytes", reply.len())),
+        Some(reply) if *reply != sent => Some(format!("b\"{}\"", sent.escape_ascii())),
+        None if wanted => Some(format!("b\"{}\"", sent.escape_ascii())),
+        _ if peer.notes.taken > LIMIT + 1 => Some(format!(
+            "at most {} bytes taken, not {}",
+            LIMIT + 1,
+            peer.notes.taken
+        )),
+        _ => peer.notes.too_much_work(conversation),
+    };
+    CLIENT.judged(fault, &sent, reply.as_deref())
+}
+
+impl Notes {
+    /// Each call passes on a byte at least, or is interrupted, or finds an ending; so there is a
+    /// bound to how many a sound implementation makes. An ending may be found once while reading a
+    /// request, once while discarding, and once while writing.
+    fn too_much_work(&self, conversation: &Conversation) -> Option<String> {
+        let most = conversation.wire.len() + self.written.len() + 2 * MAX_INTERRUPTS + 4;
+        (self.calls > most).then(|| format!("at most {most} reads and writes, not {}", self.calls))
+    }
+}
+
+impl Law<()> {
+    fn judged(
+        &self,
+        fault: Option<String>,
+        sent: &[u8],
+        made: Option<&[u8]>,
+    ) -> Result<(), Violation> {
+        let breach = fault.map(|wanted| {
+            let (request, reply) = (sent.to_vec(), made.unwrap_or_default().to_vec());
+            Breach {
+                request,
+                reply,
+                wanted,
+            }
+        });
+        self.named(breach.map_or(Ok(()), Err))
+    }
+}
