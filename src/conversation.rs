@@ -12,6 +12,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 
 use crate::laws::{Breach, Law, Violation};
+use crate::request::Received;
 use crate::server::Duplex;
 use crate::{LIMIT, model};
 
@@ -310,28 +311,42 @@ pub const CLIENT: Law<()> = Law {
     check: (),
 };
 
-/// Judges `frame`, which makes a request of a stream, or none where the stream timed out or failed
-/// before one was complete.
+/// What the framing is to make of a stream: a request, or [`Turn::TimeOut`] or [`Turn::Failure`]
+/// where that came before one was complete.
+pub type Framed = Result<Vec<u8>, Turn>;
+
+impl From<Received<'_>> for Framed {
+    fn from(received: Received) -> Self {
+        match received {
+            Received::Complete(request) => Ok(request.to_vec()),
+            Received::Incomplete => Err(Turn::TimeOut),
+            Received::Failed(_) => Err(Turn::Failure),
+        }
+    }
+}
+
+/// Judges `frame`, which makes a request of a stream.
 ///
 /// # Errors
 /// The [`Violation`], if the law [`FRAMING`] is broken.
 pub fn framing(
-    frame: &dyn Fn(&mut dyn Read) -> Option<Vec<u8>>,
+    frame: &dyn Fn(&mut dyn Read) -> Framed,
     conversation: &Conversation,
 ) -> Result<(), Violation> {
     let mut peer = Peer::new(conversation);
     let request = frame(&mut peer);
-    let wanted = conversation.request();
+    let wanted = conversation.request().ok_or(conversation.ending());
     let fault = if request != wanted {
-        Some(wanted.map_or("no request".into(), |w| {
-            format!("b\"{}\"", w.escape_ascii())
-        }))
+        Some(match wanted {
+            Ok(wanted) => format!("b\"{}\"", wanted.escape_ascii()),
+            Err(ending) => format!("no request, but {ending:?}"),
+        })
     } else if peer.notes.read_on {
         Some("no read after the request was complete".into())
     } else {
         peer.notes.too_much_work(conversation)
     };
-    FRAMING.judged(fault, &conversation.sent(), request.as_deref())
+    FRAMING.judged(fault, &conversation.sent(), request.ok().as_deref())
 }
 
 /// Judges `serve`, a server's whole exchange with a peer.

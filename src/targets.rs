@@ -15,7 +15,10 @@ pub type Target = fn(&[u8]) -> Result<(), Violation>;
 pub const ALL: &[(&str, Target)] = &[
     ("process", |request| laws::judge(&process, request)),
     ("segments", |bytes| {
-        conversation::framing(&frame, &course(bytes))
+        conversation::framing(
+            &|s| request::receive(s, &mut [0; LIMIT]).into(),
+            &course(bytes),
+        )
     }),
     ("session", |bytes| {
         conversation::session(&serve, &course(bytes))
@@ -45,12 +48,6 @@ pub fn run(name: &str, bytes: &[u8]) {
 fn course(bytes: &[u8]) -> Conversation<'_> {
     let course = Conversation::arbitrary_take_rest(Unstructured::new(bytes));
     course.expect("any bytes are a conversation")
-}
-
-fn frame(stream: &mut dyn std::io::Read) -> Option<Vec<u8>> {
-    request::receive(stream, &mut [0; LIMIT])
-        .complete()
-        .map(<[u8]>::to_vec)
 }
 
 fn serve(peer: &mut conversation::Peer) {

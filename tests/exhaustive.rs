@@ -209,11 +209,7 @@ fn every_segmentation_of_a_short_request_makes_the_same_request() {
 
 /// Judges the framing of `wire`, cut after its byte `n` where bit `n` of `cuts` is set.
 fn judge_segmentation(wire: &[u8], cuts: u32, ending: Turn) {
-    let frame = |stream: &mut dyn std::io::Read| {
-        receive(stream, &mut [0; LIMIT])
-            .complete()
-            .map(<[u8]>::to_vec)
-    };
+    let frame = |stream: &mut dyn std::io::Read| receive(stream, &mut [0; LIMIT]).into();
     let mut reads = [ending; TURNS];
     let (mut start, mut turns) = (0, reads.iter_mut());
     for end in 1..=wire.len() {

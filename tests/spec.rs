@@ -61,11 +61,7 @@ fn every_request_example_is_true_of_the_framing_and_of_the_model() {
             writes: reads,
             wire: &stream,
         };
-        let frame = |stream: &mut dyn Read| {
-            receive(stream, &mut [0; LIMIT])
-                .complete()
-                .map(<[u8]>::to_vec)
-        };
+        let frame = |stream: &mut dyn Read| receive(stream, &mut [0; LIMIT]).into();
         if let Err(violation) = conversation::framing(&frame, &conversation) {
             panic!("{example}: {violation}");
         }
