@@ -520,6 +520,15 @@ fn help_into_a_full_disk_is_a_failure_without_a_panic() {
     );
 }
 
+/// Stops a server when it is dropped, also by a test that fails.
+struct Stopping<'a>(&'a upcase::server::Server);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 /// SPEC: TIME-4
 #[test]
 fn a_panic_costs_its_exchange_alone() {
@@ -532,6 +541,7 @@ fn a_panic_costs_its_exchange_alone() {
     };
     thread::scope(|scope| {
         let serving = scope.spawn(|| server.run(&service));
+        let stopping = Stopping(&server);
         for _ in 0..3 {
             let mut peer = Peer::connect(server.address());
             peer.send(b"panic\n");
@@ -545,7 +555,7 @@ fn a_panic_costs_its_exchange_alone() {
             peer.send(b"hello\n");
             assert_eq!(peer.reply(), b"HELLO");
         }
-        server.stop();
+        drop(stopping);
         serving.join().unwrap().unwrap();
     });
 }
