@@ -152,6 +152,10 @@ impl Server {
     /// A server that will give each connection accepted from `listener` the time `timeout`, and
     /// hold at most `max_connections` at once.
     ///
+    /// It takes as many descriptors and threads as it holds connections; the kernel sets one aside
+    /// for each thread that waits in `accept` too. Fewer descriptors than `max_connections` can
+    /// keep [`stop`](Self::stop) from making the connection that wakes the others.
+    ///
     /// # Errors
     /// Of kind [`ErrorKind::InvalidInput`] where `timeout` is zero or more than [`MAX_TIMEOUT`];
     /// otherwise the listener's.

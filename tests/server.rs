@@ -213,6 +213,26 @@ fn connections_past_the_bound_wait_and_are_not_refused() {
     assert_eq!(second.reply(), b"SECOND");
 }
 
+/// SPEC: TIME-3, TIME-5
+#[test]
+fn few_descriptors_lower_the_bound_and_keep_the_server_neither_from_serving_nor_from_stopping() {
+    let server = Server::start_with_descriptors(30, &["--timeout", "1", "--quiet"]);
+    let said = server.error_line();
+    assert!(
+        said.contains("30 descriptors are enough for 14 connections at once"),
+        "{said}"
+    );
+    // More than there are descriptors for; the first of them stall until their deadline.
+    let mut stalled: Vec<Peer> = (0..40).map(|_| server.connect()).collect();
+    for peer in &mut stalled {
+        peer.send(b"x");
+    }
+    drop(stalled.split_off(14));
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+}
+
 /// SPEC: LOG-2
 #[test]
 fn both_families_are_served_and_an_ipv4_peer_is_printed_as_ipv4() {

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, Socket, Type};
@@ -22,6 +23,11 @@ use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service};
 
 /// How long the log may take to write what is left when everything else has ended.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
+
+/// How many descriptors are for other things than connections: the standard streams, the
+/// listener, the signals, the log, the connection that stops the server; and some that the program
+/// was started with.
+const RESERVED_DESCRIPTORS: usize = 16;
 
 /// Serve the UPCASE protocol: each client sends a short text and gets it back in upper case.
 ///
@@ -106,7 +112,8 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
             arguments.bind
         )
     })?;
-    let server = Server::new(listener, arguments.timeout, arguments.max_connections);
+    let max_connections = within_descriptors(arguments.max_connections);
+    let server = Server::new(listener, arguments.timeout, max_connections);
     let server = Arc::new(server.map_err(|error| format!("cannot start: {error}"))?);
     stop_on_signals(&server).map_err(|error| format!("cannot handle signals: {error}"))?;
     let (log, writer) = log::channel();
@@ -148,6 +155,29 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// As many of `connections` as there can be descriptors, the limit of which is raised as far as it
+/// goes. Each worker takes one, be it for its connection or, while it waits, for the next.
+fn within_descriptors(connections: NonZeroUsize) -> NonZeroUsize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Refused, it stays as it was.
+    let _ = setrlimit(Resource::Nofile, limit);
+    let Some(descriptors) = getrlimit(Resource::Nofile).current else {
+        return connections; // no limit at all
+    };
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let most = NonZeroUsize::new(descriptors.saturating_sub(RESERVED_DESCRIPTORS));
+    let most = most.unwrap_or(NonZeroUsize::MIN);
+    if connections > most {
+        cli::say::<Arguments>(format_args!(
+            "{descriptors} descriptors are enough for {most} connections at once, not for \
+             {connections}; more wait until one is free; raise the limit with ulimit -Hn, or set \
+             --max-connections {most}"
+        ));
+    }
+    connections.min(most)
 }
 
 /// Stops `server` at the first SIGINT or SIGTERM, and the program at the second.

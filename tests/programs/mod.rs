@@ -33,18 +33,33 @@ impl Server {
     /// Starts a server at `bind`, and waits until it is ready.
     #[track_caller]
     pub fn start_at(bind: &str, options: &[&str]) -> Self {
-        let mut server = Self::spawn(bind, options, Stdio::piped());
-        let ready = server.line();
-        let address = ready
-            .strip_prefix("Servidor rodando em ")
-            .and_then(|a| a.parse().ok());
-        server.address = Some(address.unwrap_or_else(|| panic!("not the line of LOG-1: {ready}")));
-        server
+        Self::spawn(bind, options, Stdio::piped()).wait_until_ready()
+    }
+
+    /// Starts a server that may have so many descriptors, and waits until it is ready.
+    #[track_caller]
+    pub fn start_with_descriptors(descriptors: u32, options: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
+        ]);
+        command.arg(cargo_bin!("upcase-server"));
+        Self::run(command, "127.0.0.1:0", options, Stdio::piped()).wait_until_ready()
     }
 
     /// Starts a server that writes to `stdout`, and does not wait.
     pub fn spawn(bind: &str, options: &[&str], stdout: Stdio) -> Self {
-        let mut child = Command::new(cargo_bin!("upcase-server"))
+        Self::run(
+            Command::new(cargo_bin!("upcase-server")),
+            bind,
+            options,
+            stdout,
+        )
+    }
+
+    fn run(mut command: Command, bind: &str, options: &[&str], stdout: Stdio) -> Self {
+        let mut child = command
             .args(["--bind", bind])
             .args(options)
             .stdin(Stdio::null())
@@ -60,6 +75,16 @@ impl Server {
             stderr,
             address: None,
         }
+    }
+
+    #[track_caller]
+    fn wait_until_ready(mut self) -> Self {
+        let ready = self.line();
+        let address = ready
+            .strip_prefix("Servidor rodando em ")
+            .and_then(|a| a.parse().ok());
+        self.address = Some(address.unwrap_or_else(|| panic!("not the line of LOG-1: {ready}")));
+        self
     }
 
     /// Starts a server whose standard output is a pipe that nobody reads after the first line.
