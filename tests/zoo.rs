@@ -92,7 +92,7 @@ fn catches(vector: &Vector, servers: &Matrix) -> bool {
 /// Adds to `matrix` which of the vectors each of the servers fails.
 fn add_catchers(matrix: &mut Matrix, servers: &[(&'static str, SocketAddr)], vectors: &[&Vector]) {
     // Most of the time is spent waiting for servers that stall, so some stall side by side.
-    for some in servers.chunks(8) {
+    for some in servers.chunks(16) {
         thread::scope(|scope| {
             let judging: Vec<_> = (some.iter())
                 .map(|(fault, server)| (*fault, scope.spawn(|| caught_by(*server, vectors))))
