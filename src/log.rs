@@ -98,7 +98,8 @@ impl Log {
         }
     }
 
-    /// Notes something that the operator should know, as one line without a line feed.
+    /// Notes something that the operator should know, as one line without a line feed. Of many
+    /// complaints one is printed every five seconds, with the number of those that were not.
     pub fn complain(&self, complaint: String) {
         // Where the queue is full, the operator has the greater trouble to hear of.
         self.put(Entry::Complaint(complaint));
@@ -144,27 +145,26 @@ impl Writer {
                 }
             }
             let written = out.write_all(&lines).and_then(|()| out.flush());
-            self.missing.0.queued.fetch_sub(requests, Ordering::Relaxed);
-            match written {
-                Ok(()) => {
-                    failing = false;
-                    if errors.may_complain() {
-                        self.report_dropped(&mut errors);
-                    }
+            let Counts { queued, dropped } = &*self.missing.0;
+            queued.fetch_sub(requests, Ordering::Relaxed);
+            if let Err(error) = written {
+                dropped.fetch_add(requests, Ordering::Relaxed);
+                if !failing {
+                    errors.complain(&format!("cannot write the log, serving goes on: {error}"));
                 }
-                Err(error) => {
-                    self.missing
-                        .0
-                        .dropped
-                        .fetch_add(requests, Ordering::Relaxed);
-                    if !failing {
-                        errors.say(&format!("cannot write the log, serving goes on: {error}"));
-                    }
-                    failing = true;
+                failing = true;
+            } else {
+                failing = false;
+                if errors.may_complain() {
+                    self.report_dropped(&mut errors);
                 }
             }
         }
         self.report_dropped(&mut errors);
+        match std::mem::take(&mut errors.unsaid) {
+            0 => {}
+            unsaid => errors.say(&format!("{unsaid} more complaints were not printed")),
+        }
     }
 
     fn report_dropped(&self, errors: &mut Errors<impl Write>) {
@@ -200,7 +200,7 @@ impl<W: Write> Errors<W> {
     fn say(&mut self, line: &str) {
         let more = match std::mem::take(&mut self.unsaid) {
             0 => String::new(),
-            unsaid => format!(" ({unsaid} more complaints before this one)"),
+            unsaid => format!(" ({unsaid} more complaints were not printed)"),
         };
         let _ = self
             .err

@@ -56,9 +56,7 @@ pub trait Service: Sync {
     /// Called when serving is hampered, though it goes on: a connection could not be accepted, or
     /// a thread not be started, for the reason in `error`. It may be called often, and should not
     /// wait.
-    fn hampered(&self, error: &io::Error) {
-        let _ = error;
-    }
+    fn hampered(&self, _error: &io::Error) {}
 }
 
 /// A bare function is a service that knows nothing of peers.
