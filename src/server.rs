@@ -17,6 +17,7 @@
 //! Rules of this file: the only place that owns threads; no lock on the way of a connection.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
@@ -45,8 +46,13 @@ const SPARE_WORKERS: usize = 64;
 /// message some more.
 const STACK: usize = 256 * 1024;
 
-/// How long `accept` is left alone after the system ran out of something.
+/// How long `accept` is left alone after the system ran out of descriptors or memory, which others
+/// will give back.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// The same, after a peer had gone before it was accepted. The next may be there already; but if
+/// they all go, that is no reason to spin.
+const ABORTED_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a server does with requests.
 pub trait Service: Sync {
@@ -63,6 +69,32 @@ pub trait Service: Sync {
 impl<F: Fn(&[u8]) -> Vec<u8> + Sync> Service for F {
     fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
         self(request)
+    }
+}
+
+/// Where a server's connections come from: a listener, or one that is made to fail.
+pub trait Accept: Send + Sync + Debug {
+    /// The address that peers connect to. [`Server::stop`] connects to it too.
+    ///
+    /// # Errors
+    /// The system's own.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Waits for the next connection, in the order in which they came. Many threads may wait at
+    /// once.
+    ///
+    /// # Errors
+    /// The system's own; the server goes on, and tries again after a while.
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)>;
+}
+
+impl Accept for TcpListener {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept()
     }
 }
 
@@ -130,10 +162,10 @@ pub struct Server {
     timeout: Duration,
     max_connections: usize,
     /// The listener's one lasting owner, until it closes.
-    listener: Mutex<Option<Arc<TcpListener>>>,
+    listener: Mutex<Option<Arc<dyn Accept>>>,
     /// The same, for workers, who own it only while they wait: so it closes while others are
     /// still busy with their exchanges.
-    accepting: Weak<TcpListener>,
+    accepting: Weak<dyn Accept>,
     /// How many workers wait in `accept`, or are about to.
     waiting: AtomicUsize,
     /// How many workers there are.
@@ -144,6 +176,8 @@ pub struct Server {
     closed: AtomicBool,
     /// The near ends of the connections that wake workers.
     wakers: Mutex<HashSet<SocketAddr>>,
+    /// Held by the one worker that pauses before it tries a failing `accept` again.
+    retrying: Mutex<()>,
 }
 
 impl Server {
@@ -158,7 +192,7 @@ impl Server {
     /// Of kind [`ErrorKind::InvalidInput`] where `timeout` is zero or more than [`MAX_TIMEOUT`];
     /// otherwise the listener's.
     pub fn new(
-        listener: TcpListener,
+        listener: impl Accept + 'static,
         timeout: Duration,
         max_connections: NonZeroUsize,
     ) -> io::Result<Self> {
@@ -170,7 +204,7 @@ impl Server {
             return Err(io::Error::new(ErrorKind::InvalidInput, limits));
         }
         let address = listener.local_addr()?;
-        let listener = Arc::new(listener);
+        let listener: Arc<dyn Accept> = Arc::new(listener);
         Ok(Self {
             address,
             timeout,
@@ -182,6 +216,7 @@ impl Server {
             stopped: OnceLock::new(),
             closed: AtomicBool::new(false),
             wakers: Mutex::default(),
+            retrying: Mutex::default(),
         })
     }
 
@@ -200,7 +235,8 @@ impl Server {
     }
 
     /// Stops the server: everyone who has connected by now is answered, nobody after, and
-    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5).
+    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5); unless the
+    /// system lacks the descriptor that waking the workers takes.
     pub fn stop(&self) {
         if self.stopped.set(Instant::now()).is_ok() {
             self.wake();
@@ -257,19 +293,19 @@ impl Server {
                     // A panic has been reported by the panic hook; it costs this exchange alone.
                     let _ = catch_unwind(AssertUnwindSafe(|| self.serve(&stream, peer, service)));
                 }
-                // The peer has gone already.
-                Some(Err(error)) if error.kind() == ErrorKind::ConnectionAborted => {}
-                // Out of descriptors or memory, most likely: others will give some back.
                 Some(Err(error)) => {
-                    service.hampered(&error);
-                    thread::sleep(PAUSE);
+                    let aborted = error.kind() == ErrorKind::ConnectionAborted;
+                    if !aborted {
+                        service.hampered(&error);
+                    }
+                    // One worker that tries again now and then is enough: it will start others.
+                    let Ok(_turn) = self.retrying.try_lock() else {
+                        return;
+                    };
+                    thread::sleep(if aborted { ABORTED_PAUSE } else { PAUSE });
                 }
             }
-            if self
-                .stopped
-                .get()
-                .is_some_and(|stopped| stopped.elapsed() >= self.timeout)
-            {
+            if self.is_overdue() {
                 return self.close();
             }
         }
@@ -304,7 +340,7 @@ impl Server {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        while self.accepting.strong_count() > 0 {
+        while self.accepting.strong_count() > 0 && !self.is_overdue() {
             // Locked until the connection is entered: who accepts it looks it up here.
             let mut wakers = lock(&self.wakers);
             let waker = TcpStream::connect_timeout(&address, PAUSE);
@@ -315,6 +351,12 @@ impl Server {
             drop(wakers);
             thread::sleep(PAUSE); // out of descriptors, or the queue is full
         }
+    }
+
+    /// Whether the server was told to stop so long ago that no exchange goes on.
+    fn is_overdue(&self) -> bool {
+        let stopped = self.stopped.get();
+        stopped.is_some_and(|stopped| stopped.elapsed() >= self.timeout)
     }
 
     /// Whether the connection from `peer` is one that [`wake`](Self::wake) made.

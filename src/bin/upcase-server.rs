@@ -7,17 +7,20 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
+use std::process::{ExitCode, exit};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
+use listenfd::ListenFd;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::Signals;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 use upcase::log::{self, Log};
 use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service};
 
@@ -42,6 +45,9 @@ Examples:
   upcase-server                              serve on port 8080 of every IPv4 address
   upcase-server --bind '[::]:8080'           IPv6 and IPv4
   upcase-server --bind 127.0.0.1:0 --quiet   a free port, for this machine only
+
+Started with a listening socket, as systemd's socket activation does, it serves that one and
+--bind is ignored.
 
 Standard output has the address, then two lines for each request. SIGINT and SIGTERM stop the
 server after the exchanges under way; a second one stops it at once.
@@ -105,26 +111,32 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> Result<(), String> {
-    let listener = listen(arguments.bind).map_err(|error| {
-        format!(
-            "cannot listen on {}: {error}; choose an address of this machine and a port that is \
-             free and not reserved, with --bind IP:PORT (port 0 picks one)",
-            arguments.bind
-        )
-    })?;
+    let listener = match handed_over()? {
+        Some(listener) => listener,
+        None => listen(arguments.bind).map_err(|error| {
+            format!(
+                "cannot listen on {}: {error}; choose an address of this machine and a port that \
+                 is free and not reserved, with --bind IP:PORT (port 0 picks one)",
+                arguments.bind
+            )
+        })?,
+    };
     let max_connections = within_descriptors(arguments.max_connections);
     let server = Server::new(listener, arguments.timeout, max_connections);
     let server = Arc::new(server.map_err(|error| format!("cannot start: {error}"))?);
-    stop_on_signals(&server).map_err(|error| format!("cannot handle signals: {error}"))?;
+    let handling = stop_on_signals(&server, arguments.timeout);
+    handling.map_err(|error| format!("cannot handle signals: {error}"))?;
     let (log, writer) = log::channel();
     let (writing, written) = mpsc::channel::<()>();
     // Written past `io::Stdout`, which would keep what it could not write and try it again.
     let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
-    thread::spawn(move || {
+    let write = move || {
         writer.run(out, io::stderr());
         drop(writing);
-    });
+    };
+    let starting = thread::Builder::new().name("log".into()).spawn(write);
+    starting.map_err(no_thread)?;
     log.ready(server.address());
     let missing = log.missing();
     let console = Console {
@@ -141,7 +153,42 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
             missing.count()
         ));
     }
-    outcome.map_err(|error| format!("cannot start a thread: {error}"))
+    outcome.map_err(no_thread)
+}
+
+#[expect(clippy::needless_pass_by_value)] // for map_err
+fn no_thread(error: io::Error) -> String {
+    format!("cannot start a thread: {error}; raise the limit with ulimit -u, or free memory")
+}
+
+/// The listener that the program was started with, if there is one: systemd's socket activation.
+fn handed_over() -> Result<Option<TcpListener>, String> {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 1 {
+        return Err(format!(
+            "{} sockets were handed over, and one is served; leave one ListenStream= in the \
+             socket unit",
+            sockets.len()
+        ));
+    }
+    let unfit = |reason: String| {
+        format!("cannot serve the socket handed over: {reason}; it must be one that listens on TCP")
+    };
+    let Some(listener) = sockets
+        .take_tcp_listener(0)
+        .map_err(|error| unfit(error.to_string()))?
+    else {
+        return Ok(None);
+    };
+    match SockRef::from(&listener).is_listener() {
+        Ok(true) => {}
+        Ok(false) => return Err(unfit("it does not listen".into())),
+        Err(error) => return Err(unfit(error.to_string())),
+    }
+    // Workers wait in `accept`; whoever made the socket may have wanted it otherwise.
+    let blocking = listener.set_nonblocking(false);
+    blocking.map_err(|error| unfit(error.to_string()))?;
+    Ok(Some(listener))
 }
 
 /// Listens on `address` with the backlog that the standard library does not offer.
@@ -181,20 +228,23 @@ fn within_descriptors(connections: NonZeroUsize) -> NonZeroUsize {
 }
 
 /// Stops `server` at the first SIGINT or SIGTERM, and the program at the second.
-fn stop_on_signals(server: &Arc<Server>) -> io::Result<()> {
+fn stop_on_signals(server: &Arc<Server>, timeout: Duration) -> io::Result<()> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // In this order: the second signal finds what the first has set.
+        flag::register_conditional_default(signal, Arc::clone(&stopping))?;
+        flag::register(signal, Arc::clone(&stopping))?;
+    }
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let server = Arc::clone(server);
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            let mut signals = signals.forever();
-            if signals.next().is_some() {
-                // From a thread of its own, so that nothing keeps the second signal waiting.
-                thread::spawn(move || server.stop());
-            }
-            if let Some(signal) = signals.next() {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-        })?;
-    Ok(())
+    let wait = move || {
+        signals.forever().next();
+        server.stop();
+        // By now this thread is gone with the program, unless there was no descriptor to wake
+        // the workers by. No exchange goes on that could miss them.
+        thread::sleep(timeout + LOG_PATIENCE);
+        exit(0);
+    };
+    let waiter = thread::Builder::new().name("signals".into());
+    waiter.spawn(wait).map(drop)
 }

@@ -39,11 +39,16 @@ impl Server {
     /// Starts a server that may have so many descriptors, and waits until it is ready.
     #[track_caller]
     pub fn start_with_descriptors(descriptors: u32, options: &[&str]) -> Self {
+        let limited = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
         let mut command = Command::new("sh");
-        command.args([
-            "-c",
-            &format!("ulimit -n {descriptors}; exec \"$0\" \"$@\""),
-        ]);
+        command.args(["-c", &limited]);
+        Self::start_by(command, options)
+    }
+
+    /// Starts a server by `command`, to which the program and its arguments are added, and waits
+    /// until it is ready. The command is to become the server.
+    #[track_caller]
+    pub fn start_by(mut command: Command, options: &[&str]) -> Self {
         command.arg(cargo_bin!("upcase-server"));
         Self::run(command, "127.0.0.1:0", options, Stdio::piped()).wait_until_ready()
     }
@@ -62,7 +67,6 @@ impl Server {
         let mut child = command
             .args(["--bind", bind])
             .args(options)
-            .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
@@ -150,9 +154,13 @@ impl Server {
         peer.reply()
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub fn pid(&self) -> Pid {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        kill_process(pid.unwrap(), signal).expect("the server runs");
+        pid.unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("the server runs");
     }
 
     /// Waits until the server has ended by itself. Its status, and what was left unread of its
