@@ -61,10 +61,6 @@ impl<'a> arbitrary::Arbitrary<'a> for Turn {
     fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
         u8::arbitrary(bytes).map(Self::from)
     }
-
-    fn size_hint(depth: usize) -> (usize, Option<usize>) {
-        u8::size_hint(depth)
-    }
 }
 
 /// A course that an exchange may take.

@@ -45,7 +45,11 @@ pub fn run(name: &str, bytes: &[u8]) {
 }
 
 /// The conversation that `bytes` stand for. Too few of them are taken as followed by zeros.
-fn course(bytes: &[u8]) -> Conversation<'_> {
+///
+/// # Panics
+/// Never: any bytes are a conversation.
+#[must_use]
+pub fn course(bytes: &[u8]) -> Conversation<'_> {
     let course = Conversation::arbitrary_take_rest(Unstructured::new(bytes));
     course.expect("any bytes are a conversation")
 }

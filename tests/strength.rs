@@ -1,14 +1,21 @@
-//! The property tests are strong enough: for each law there is a wrong implementation that no
-//! other law catches but the model's, and that it catches within the default number of cases.
+//! The laws are strong enough. For each law of the transformation there is a wrong implementation
+//! that no other law catches but the model's, and that it catches within the default number of
+//! cases. The laws of a conversation catch each of the faults below by the committed seeds alone.
 
 mod inputs;
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
 use std::thread;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use upcase::laws::{LAWS, WHITE_SPACE};
+use upcase::conversation::{self, Conversation, Framed, Peer, Turn};
+use upcase::laws::{LAWS, Violation, WHITE_SPACE};
+use upcase::server::Duplex;
+use upcase::targets::course;
 use upcase::{LIMIT, model, process};
 
 /// A law's name, a fault, and an implementation that has it.
@@ -197,4 +204,455 @@ fn each_law_alone_catches_a_wrong_implementation_within_the_default_cases() {
             });
         }
     });
+}
+
+/// A way in which a stream ends before its reader has had enough, or is interrupted.
+type Stop = ErrorKind;
+
+/// Makes a request of `stream`, byte by byte, until `is_done`; what to make of a stop, with the
+/// bytes so far, is up to `stopped`: nothing, to go on. The end of the stream is `UnexpectedEof`.
+fn frame(
+    stream: &mut dyn Read,
+    is_done: impl Fn(&[u8]) -> bool,
+    stopped: impl Fn(&[u8], Stop) -> Option<Framed>,
+) -> Framed {
+    let (mut request, mut byte) = (Vec::new(), [0]);
+    loop {
+        let stop = match stream.read(&mut byte) {
+            Ok(0) => ErrorKind::UnexpectedEof,
+            Ok(_) => {
+                request.extend(byte);
+                if is_done(&request) {
+                    return Ok(request);
+                }
+                continue;
+            }
+            Err(error) => error.kind(),
+        };
+        if let Some(framed) = stopped(&request, stop) {
+            return framed;
+        }
+    }
+}
+
+fn is_done(request: &[u8]) -> bool {
+    request.ends_with(b"\n") || request.len() == LIMIT
+}
+
+fn stopped(request: &[u8], stop: Stop) -> Option<Framed> {
+    match stop {
+        ErrorKind::UnexpectedEof => Some(Ok(request.to_vec())),
+        ErrorKind::Interrupted => None,
+        ErrorKind::WouldBlock => Some(Err(Turn::TimeOut)),
+        _ => Some(Err(Turn::Failure)),
+    }
+}
+
+fn framed(stream: &mut dyn Read) -> Framed {
+    frame(stream, is_done, stopped)
+}
+
+/// `stopped`, but for one kind of stop.
+fn but(kind: Stop, other: fn(&[u8]) -> Option<Framed>) -> impl Fn(&[u8], Stop) -> Option<Framed> {
+    move |request, stop| {
+        if stop == kind {
+            other(request)
+        } else {
+            stopped(request, stop)
+        }
+    }
+}
+
+type Faults<T> = &'static [(&'static str, T)];
+
+const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
+    ("makes every request empty", |stream| {
+        framed(stream).map(|_| vec![])
+    }),
+    ("ends at CR", |stream| {
+        frame(stream, |r| r.ends_with(b"\r") || is_done(r), stopped)
+    }),
+    ("ends at 1025 bytes", |stream| {
+        frame(stream, |r| r.ends_with(b"\n") || r.len() > LIMIT, stopped)
+    }),
+    ("ends at 1023 bytes", |stream| {
+        frame(stream, |r| is_done(r) || r.len() == LIMIT - 1, stopped)
+    }),
+    ("leaves the LF out", |stream| {
+        let request = framed(stream)?;
+        Ok(request.strip_suffix(b"\n").unwrap_or(&request).to_vec())
+    }),
+    ("reads on after a request", |stream| {
+        let request = framed(stream);
+        let _ = stream.read(&mut [0]);
+        request
+    }),
+    ("takes an interrupt for a failure", |stream| {
+        let wrong = but(ErrorKind::Interrupted, |_| Some(Err(Turn::Failure)));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes an interrupt for the end", |stream| {
+        let wrong = but(ErrorKind::Interrupted, |r| Some(Ok(r.to_vec())));
+        frame(stream, is_done, wrong)
+    }),
+    ("answers what there is at the deadline", |stream| {
+        let wrong = but(ErrorKind::WouldBlock, |r| Some(Ok(r.to_vec())));
+        frame(stream, is_done, wrong)
+    }),
+    (
+        "answers nothing at the deadline, unless there is something",
+        |stream| {
+            let wrong = but(ErrorKind::WouldBlock, |r| {
+                Some(if r.is_empty() {
+                    Ok(vec![])
+                } else {
+                    Err(Turn::TimeOut)
+                })
+            });
+            frame(stream, is_done, wrong)
+        },
+    ),
+    ("takes a deadline for a failure", |stream| {
+        let wrong = but(ErrorKind::WouldBlock, |_| Some(Err(Turn::Failure)));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes a failure for a deadline", |stream| {
+        let wrong = but(ErrorKind::ConnectionReset, |_| Some(Err(Turn::TimeOut)));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes a failure for the end", |stream| {
+        let wrong = but(ErrorKind::ConnectionReset, |r| Some(Ok(r.to_vec())));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes the end for a failure", |stream| {
+        let wrong = but(ErrorKind::UnexpectedEof, |_| Some(Err(Turn::Failure)));
+        frame(stream, is_done, wrong)
+    }),
+    (
+        "drops a request that the end of the stream ends, if it is empty",
+        |stream| {
+            let wrong = but(ErrorKind::UnexpectedEof, |r| {
+                Some(if r.is_empty() {
+                    Err(Turn::Failure)
+                } else {
+                    Ok(r.to_vec())
+                })
+            });
+            frame(stream, is_done, wrong)
+        },
+    ),
+    ("makes a request of the first segment", |stream| {
+        let mut buffer = [0; LIMIT];
+        match stream.read(&mut buffer) {
+            Ok(count) => Ok(buffer[..count].to_vec()),
+            Err(_) => framed(stream),
+        }
+    }),
+    ("tries a failing stream again and again", |stream| {
+        let request = framed(stream);
+        if request.is_err() {
+            (0..5000).for_each(|_| drop(stream.read(&mut [0])));
+        }
+        request
+    }),
+];
+
+fn request(peer: &mut Peer) -> Option<Vec<u8>> {
+    framed(peer).ok()
+}
+
+/// Discards until the end of the stream, or a failure.
+fn discard(peer: &mut Peer) {
+    let _ = io::copy(peer, &mut io::sink());
+}
+
+/// A right exchange, but for what is done in place of writing the reply, half-closing, and
+/// discarding.
+fn serve_by(
+    peer: &mut Peer,
+    write: impl Fn(&mut Peer, &[u8]) -> io::Result<()>,
+    half_close: impl Fn(&mut Peer) -> io::Result<()>,
+    discard: impl Fn(&mut Peer),
+) {
+    if let Some(request) = request(peer)
+        && write(peer, &process(&request)).is_ok()
+        && half_close(peer).is_ok()
+    {
+        discard(peer);
+    }
+}
+
+fn write(peer: &mut Peer, reply: &[u8]) -> io::Result<()> {
+    peer.write_all(reply)
+}
+
+fn half_close(peer: &mut Peer) -> io::Result<()> {
+    peer.half_close()
+}
+
+const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
+    ("does nothing", |_| {}),
+    ("writes nothing", |peer| {
+        serve_by(peer, |_, _| Ok(()), half_close, discard)
+    }),
+    ("echoes", |peer| {
+        if let Some(request) = request(peer) {
+            let _ = peer.write_all(&request);
+            let _ = peer.half_close();
+            discard(peer);
+        }
+    }),
+    ("writes once, and leaves the rest", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| loop {
+                match peer.write(reply) {
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    other => return other.map(drop),
+                }
+            },
+            half_close,
+            discard,
+        );
+    }),
+    ("gives up writing when interrupted", |peer| {
+        serve_by(
+            peer,
+            |peer, mut reply| {
+                while !reply.is_empty() {
+                    match peer.write(reply)? {
+                        0 => return Err(ErrorKind::WriteZero.into()),
+                        count => reply = &reply[count..],
+                    }
+                }
+                Ok(())
+            },
+            half_close,
+            discard,
+        );
+    }),
+    ("writes again what it has written", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| {
+                peer.write_all(reply)?;
+                peer.write_all(reply)
+            },
+            half_close,
+            discard,
+        );
+    }),
+    ("writes an LF after the reply", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| peer.write_all(&[reply, b"\n"].concat()),
+            half_close,
+            discard,
+        );
+    }),
+    ("writes on after a failure", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| {
+                (0..5000)
+                    .take_while(|_| peer.write_all(reply).is_err())
+                    .for_each(drop);
+                Ok(())
+            },
+            half_close,
+            discard,
+        );
+    }),
+    ("does not half-close", |peer| {
+        serve_by(peer, write, |_| Ok(()), discard)
+    }),
+    ("half-closes twice", |peer| {
+        serve_by(
+            peer,
+            write,
+            |peer| {
+                peer.half_close()?;
+                peer.half_close()
+            },
+            discard,
+        );
+    }),
+    ("half-closes before it writes", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| {
+                peer.half_close()?;
+                peer.write_all(reply)
+            },
+            |_| Ok(()),
+            discard,
+        );
+    }),
+    (
+        "half-closes where there is no request",
+        |peer| match request(peer) {
+            Some(request) => {
+                let _ = peer.write_all(&process(&request));
+                let _ = peer.half_close();
+                discard(peer);
+            }
+            None => drop(peer.half_close()),
+        },
+    ),
+    ("answers where there is no request", |peer| {
+        let request = request(peer).unwrap_or_else(|| b"x".to_vec());
+        let _ = peer.write_all(&process(&request));
+        let _ = peer.half_close();
+        discard(peer);
+    }),
+    ("writes before the request is complete", |peer| {
+        let mut first = [0];
+        while let Err(error) = peer.read(&mut first) {
+            if error.kind() != ErrorKind::Interrupted {
+                return;
+            }
+        }
+        if first[0].is_ascii_alphanumeric() {
+            let _ = peer.write_all(&first.to_ascii_uppercase());
+        }
+        discard(peer);
+        let _ = peer.half_close();
+    }),
+    ("does not discard", |peer| {
+        serve_by(peer, write, half_close, |_| {})
+    }),
+    ("discards once", |peer| {
+        serve_by(peer, write, half_close, |peer| {
+            drop(peer.read(&mut [0; LIMIT]))
+        });
+    }),
+    ("gives up discarding when interrupted", |peer| {
+        serve_by(peer, write, half_close, |peer| {
+            while peer.read(&mut [0; LIMIT]).is_ok_and(|count| count > 0) {}
+        });
+    }),
+    ("discards for ever", |peer| {
+        serve_by(peer, write, half_close, |peer| {
+            (0..5000).for_each(|_| drop(peer.read(&mut [0; LIMIT])));
+        });
+    }),
+];
+
+/// A right client's reading half, but for what it makes of what came and of how that ended.
+fn read_by(
+    stream: &mut dyn Read,
+    most: usize,
+    end: impl Fn(Vec<u8>, io::Result<()>) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let mut reply = Vec::new();
+    let ended = stream.take(most as u64).read_to_end(&mut reply).map(drop);
+    end(reply, ended)
+}
+
+fn whole(reply: Vec<u8>, ended: io::Result<()>) -> Option<Vec<u8>> {
+    (ended.is_ok() && reply.len() <= LIMIT).then_some(reply)
+}
+
+fn read_whole(stream: &mut dyn Read) -> Option<Vec<u8>> {
+    read_by(stream, LIMIT + 1, whole)
+}
+
+const WRONG_CLIENTS: Faults<fn(&mut dyn Read) -> Option<Vec<u8>>> = &[
+    ("never has a reply", |_| None),
+    ("always has an empty one", |_| Some(vec![])),
+    ("reads once", |stream| {
+        let mut buffer = [0; LIMIT + 1];
+        let count = stream.read(&mut buffer).ok()?;
+        whole(buffer[..count].to_vec(), Ok(()))
+    }),
+    ("keeps what came before a failure", |stream| {
+        read_by(stream, LIMIT + 1, |reply, _| whole(reply, Ok(())))
+    }),
+    ("cuts a reply that is too long", |stream| {
+        read_by(stream, LIMIT, whole)
+    }),
+    ("keeps a reply of 1025 bytes", |stream| {
+        read_by(stream, LIMIT + 2, |reply, ended| {
+            (ended.is_ok() && reply.len() <= LIMIT + 1).then_some(reply)
+        })
+    }),
+    ("refuses a reply of 1024 bytes", |stream| {
+        read_by(stream, LIMIT + 1, |reply, ended| {
+            whole(reply, ended).filter(|reply| reply.len() < LIMIT)
+        })
+    }),
+    ("reads all, be it too long", |stream| {
+        read_by(stream, usize::MAX, whole)
+    }),
+    ("trims", |stream| {
+        Some(read_whole(stream)?.trim_ascii().to_vec())
+    }),
+    ("refuses what is not text", |stream| {
+        read_whole(stream).filter(|reply| str::from_utf8(reply).is_ok())
+    }),
+    ("gives up when interrupted", |stream| {
+        let (mut reply, mut byte) = (Vec::new(), [0]);
+        while reply.len() <= LIMIT && stream.read(&mut byte).ok()? > 0 {
+            reply.extend(byte);
+        }
+        whole(reply, Ok(()))
+    }),
+    ("tries a failing stream again and again", |stream| {
+        let reply = read_whole(stream);
+        if reply.is_none() {
+            (0..5000).for_each(|_| drop(stream.read(&mut [])));
+        }
+        reply
+    }),
+];
+
+/// The seeds of that target.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
+    let entries = fs::read_dir(folder.join(target)).expect(target);
+    entries
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect()
+}
+
+/// The faults that `judge` finds in none of the seeds of `target`. One that is right is not to be
+/// blamed for any.
+fn survivors<T: Copy>(
+    target: &str,
+    right: T,
+    wrong: Faults<T>,
+    judge: impl Fn(T, &Conversation) -> Result<(), Violation>,
+) -> Vec<&'static str> {
+    let seeds = seeds(target);
+    for seed in &seeds {
+        if let Err(violation) = judge(right, &course(seed)) {
+            panic!("a right implementation is blamed: {violation}");
+        }
+    }
+    let caught = |implementation| {
+        seeds
+            .iter()
+            .any(|seed| judge(implementation, &course(seed)).is_err())
+    };
+    let survive = wrong.iter().filter(|(_, wrong)| !caught(*wrong));
+    survive.map(|(fault, _)| *fault).collect()
+}
+
+#[test]
+fn the_laws_of_a_conversation_catch_every_fault_by_the_seeds() {
+    let right: fn(&mut dyn Read) -> Framed = framed;
+    let left = survivors("segments", right, WRONG_FRAMINGS, |frame, course| {
+        conversation::framing(&frame, course)
+    });
+    assert_eq!(left, [""; 0], "framings survive");
+    let right: fn(&mut Peer) = |peer| serve_by(peer, write, half_close, discard);
+    let left = survivors("session", right, WRONG_SESSIONS, |serve, course| {
+        conversation::session(&serve, course)
+    });
+    assert_eq!(left, [""; 0], "sessions survive");
+    let right: fn(&mut dyn Read) -> Option<Vec<u8>> = read_whole;
+    let left = survivors("client", right, WRONG_CLIENTS, |read, course| {
+        conversation::client(&read, course)
+    });
+    assert_eq!(left, [""; 0], "clients survive");
 }
