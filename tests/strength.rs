@@ -393,7 +393,7 @@ fn half_close(peer: &mut Peer) -> io::Result<()> {
 const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     ("does nothing", |_| {}),
     ("writes nothing", |peer| {
-        serve_by(peer, |_, _| Ok(()), half_close, discard)
+        serve_by(peer, |_, _| Ok(()), half_close, discard);
     }),
     ("echoes", |peer| {
         if let Some(request) = request(peer) {
@@ -464,7 +464,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         );
     }),
     ("does not half-close", |peer| {
-        serve_by(peer, write, |_| Ok(()), discard)
+        serve_by(peer, write, |_| Ok(()), discard);
     }),
     ("half-closes twice", |peer| {
         serve_by(
@@ -519,11 +519,11 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         let _ = peer.half_close();
     }),
     ("does not discard", |peer| {
-        serve_by(peer, write, half_close, |_| {})
+        serve_by(peer, write, half_close, |_| {});
     }),
     ("discards once", |peer| {
         serve_by(peer, write, half_close, |peer| {
-            drop(peer.read(&mut [0; LIMIT]))
+            drop(peer.read(&mut [0; LIMIT]));
         });
     }),
     ("gives up discarding when interrupted", |peer| {
