@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::deadline::{Timed, remaining};
+use crate::request::is_time_out;
 use crate::{LIMIT, clip, process, upper};
 
 /// The most bytes that a message has: with its line feed it fills a request (SPEC CLIENT-1).
@@ -176,7 +177,7 @@ pub fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
     match stream.take(LIMIT as u64 + 1).read_to_end(&mut reply) {
         Ok(_) if reply.len() > LIMIT => Err(Error::ReplyTooLong),
         Ok(_) => Ok(reply),
-        Err(error) if is_timeout(&error) => Err(Error::TimedOut("waiting for the reply")),
+        Err(error) if is_time_out(&error) => Err(Error::TimedOut("waiting for the reply")),
         Err(error) => Err(Error::Broken(reply.len(), error)),
     }
 }
@@ -206,13 +207,9 @@ fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Err
             remaining(deadline).and_then(|left| TcpStream::connect_timeout(address, left / shares));
         match attempt {
             Ok(stream) => return Ok(stream),
-            Err(error) if is_timeout(&error) => failure = Error::TimedOut("connecting"),
+            Err(error) if is_time_out(&error) => failure = Error::TimedOut("connecting"),
             Err(error) => failure = Error::Connect(*address, error),
         }
     }
     Err(failure)
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

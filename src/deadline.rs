@@ -2,10 +2,8 @@
 //! (SPEC TIME-1, CLIENT-8).
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
-
-use crate::server::Duplex;
 
 /// The time left until `deadline`; an error of kind [`ErrorKind::TimedOut`] where none is, since
 /// the socket options take a zero for "no limit at all" and refuse it.
@@ -41,11 +39,5 @@ impl Write for Timed<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(()) // a TcpStream buffers nothing
-    }
-}
-
-impl Duplex for Timed<'_> {
-    fn half_close(&mut self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
     }
 }

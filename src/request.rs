@@ -58,12 +58,15 @@ pub fn receive<'a>(stream: &mut (impl Read + ?Sized), buffer: &'a mut [u8; LIMIT
                 }
                 filled += count;
             }
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => return Received::Incomplete,
-                _ => return Received::Failed(error),
-            },
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_time_out(&error) => return Received::Incomplete,
+            Err(error) => return Received::Failed(error),
         }
     }
     Received::Complete(&buffer[..filled])
+}
+
+/// Whether a read or a write ended because its time was up, which systems report in two ways.
+pub(crate) fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

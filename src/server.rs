@@ -3,9 +3,13 @@
 //! The design, in the order of one connection's life:
 //!
 //! - *Workers* are threads that block in `accept` on one shared listener; the kernel hands each
-//!   connection to one of them, and there is nothing else to hand over. The worker that leaves
-//!   nobody waiting starts another, up to the bound; a worker that finds enough others waiting
-//!   ends. Past the bound connections wait in the kernel's queue.
+//!   connection to one of them, and there is nothing else to hand over. A worker is *at work*
+//!   while it waits or its exchange is young; it is *stalled* when that has gone on for
+//!   [`YOUNG`]. [`AT_WORK`] workers are enough to keep every processor busy, and more would take
+//!   it from each other; so the worker that leaves nobody waiting starts another only if there
+//!   are fewer, or if it stalls itself, and one that comes back from a stalled exchange ends if
+//!   there are enough. With the stalled, they are as many as the connections may be. Past that
+//!   bound connections wait in the kernel's queue.
 //! - An [`exchange`] reads one request, writes its reply, half-closes, and discards what else
 //!   comes, all under one deadline. What goes wrong in it, be it an error or a panic, ends it and
 //!   nothing else.
@@ -16,10 +20,11 @@
 //!
 //! Rules of this file: the only place that owns threads; no lock on the way of a connection.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -29,7 +34,7 @@ use std::time::{Duration, Instant};
 
 use crate::LIMIT;
 use crate::deadline::Timed;
-use crate::request::{Received, receive};
+use crate::request::{Received, is_time_out, receive};
 
 /// The longest time that a server may give a connection (SPEC TIME-1).
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,9 +43,14 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
 /// cost the clients of a burst a second each, the time until they knock again.
 pub const BACKLOG: i32 = 4096;
 
-/// How many workers may wait for a connection. Enough for most bursts, and starting and ending
-/// threads is rare in a steady load; few enough that a quiet server is small.
-const SPARE_WORKERS: usize = 64;
+/// How many workers are at work at most. More than processors, for an exchange that is young
+/// waits for its peer too; few enough that they do not keep each other from the processors, and
+/// that a quiet server is small.
+const AT_WORK: usize = 64;
+
+/// How long an exchange is young. Among peers that are near and ready few take longer. The server
+/// can let [`AT_WORK`] connections stall in this time, and those who come then wait for as long.
+const YOUNG: Duration = Duration::from_millis(5);
 
 /// How deep a worker's stack is, in bytes. An exchange needs some 10 KiB, and a log or a panic
 /// message some more.
@@ -166,10 +176,12 @@ pub struct Server {
     /// The same, for workers, who own it only while they wait: so it closes while others are
     /// still busy with their exchanges.
     accepting: Weak<dyn Accept>,
-    /// How many workers wait in `accept`, or are about to.
-    waiting: AtomicUsize,
     /// How many workers there are.
     workers: AtomicUsize,
+    /// How many of them are at work: they wait, or their exchange is young.
+    at_work: AtomicUsize,
+    /// How many of these wait in `accept`, or are about to.
+    waiting: AtomicUsize,
     /// When the server was told to stop.
     stopped: OnceLock<Instant>,
     /// Whether everyone who came before that has been accepted.
@@ -211,8 +223,9 @@ impl Server {
             max_connections: max_connections.get(),
             accepting: Arc::downgrade(&listener),
             listener: Mutex::new(Some(listener)),
-            waiting: AtomicUsize::new(0),
             workers: AtomicUsize::new(0),
+            at_work: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             stopped: OnceLock::new(),
             closed: AtomicBool::new(false),
             wakers: Mutex::default(),
@@ -243,30 +256,33 @@ impl Server {
         }
     }
 
-    /// Starts a worker, unless the bound is reached.
+    /// Starts a worker, unless there are enough.
     fn hire<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
         service: &'env dyn Service,
     ) -> io::Result<()> {
-        let one_more = |count| (count < self.max_connections).then_some(count + 1);
-        if self
-            .workers
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
-            .is_err()
-        {
+        if !take_place(&self.workers, self.max_connections) {
             return Ok(());
         }
+        let leave = || self.workers.fetch_sub(1, Ordering::SeqCst);
+        if !take_place(&self.at_work, AT_WORK) {
+            leave();
+            return Ok(());
+        }
+        let leave = move || {
+            self.at_work.fetch_sub(1, Ordering::SeqCst);
+            leave();
+        };
         let work = move || {
             self.work(scope, service);
-            self.workers.fetch_sub(1, Ordering::SeqCst);
+            leave();
         };
         let worker = thread::Builder::new()
             .name("upcase-worker".into())
             .stack_size(STACK);
-        worker.spawn_scoped(scope, work).map(drop).inspect_err(|_| {
-            self.workers.fetch_sub(1, Ordering::SeqCst);
-        })
+        let started = worker.spawn_scoped(scope, work).map(drop);
+        started.inspect_err(|_| leave())
     }
 
     /// A worker's life: accepts connections and serves each to its end.
@@ -275,23 +291,40 @@ impl Server {
         scope: &'scope Scope<'scope, 'env>,
         service: &'env dyn Service,
     ) {
+        let hire = || {
+            if let Err(error) = self.hire(scope, service) {
+                service.hampered(&error);
+            }
+        };
         loop {
             // Counted first, and only then is `closed` looked at; `close` does it the other way
             // round. So it sees this worker, or this worker sees it.
-            let others_wait = self.waiting.fetch_add(1, Ordering::SeqCst);
-            let stay = others_wait < SPARE_WORKERS && !self.closed.load(Ordering::SeqCst);
-            let listener = self.accepting.upgrade().filter(|_| stay);
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let open = !self.closed.load(Ordering::SeqCst);
+            let listener = self.accepting.upgrade().filter(|_| open);
             let accepted = listener.map(|listener| listener.accept());
             let nobody_waits = self.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
             match accepted {
                 None => return,
                 Some(Ok((_, peer))) if self.is_waker(peer) => return self.close(),
                 Some(Ok((stream, peer))) => {
-                    if nobody_waits && let Err(error) = self.hire(scope, service) {
-                        service.hampered(&error);
+                    if nobody_waits {
+                        hire();
                     }
+                    let stalled = Cell::new(false);
+                    let stall = || {
+                        stalled.set(true);
+                        self.at_work.fetch_sub(1, Ordering::SeqCst);
+                        if self.waiting.load(Ordering::SeqCst) == 0 {
+                            hire();
+                        }
+                    };
+                    let serve = || self.serve(&stream, peer, service, &stall);
                     // A panic has been reported by the panic hook; it costs this exchange alone.
-                    let _ = catch_unwind(AssertUnwindSafe(|| self.serve(&stream, peer, service)));
+                    let _ = catch_unwind(AssertUnwindSafe(serve));
+                    if stalled.get() && self.at_work.fetch_add(1, Ordering::SeqCst) >= AT_WORK {
+                        return;
+                    }
                 }
                 Some(Err(error)) => {
                     let aborted = error.kind() == ErrorKind::ConnectionAborted;
@@ -311,13 +344,21 @@ impl Server {
         }
     }
 
-    /// One connection, from its acceptance to just before its closing.
-    fn serve(&self, stream: &TcpStream, peer: SocketAddr, service: &dyn Service) {
-        let start = self.stopped.get().copied().unwrap_or_else(Instant::now);
-        let deadline = start + self.timeout;
-        let answer = |request: &[u8]| service.answer(peer.ip(), request);
+    /// One connection, from its acceptance to just before its closing. When it is no longer young,
+    /// `stall` is called, once.
+    fn serve(&self, stream: &TcpStream, peer: SocketAddr, service: &dyn Service, stall: &dyn Fn()) {
+        let now = Instant::now();
+        let deadline = self.stopped.get().copied().unwrap_or(now) + self.timeout;
+        let mut stream = Ageing {
+            young: Some(Timed {
+                stream,
+                deadline: deadline.min(now + YOUNG),
+            }),
+            timed: Timed { stream, deadline },
+            stall,
+        };
         // An error is the peer's doing and the peer's loss; there is nobody to tell.
-        let _ = exchange(&mut Timed { stream, deadline }, answer);
+        let _ = exchange(&mut stream, |request| service.answer(peer.ip(), request));
     }
 
     /// Closes the server to newcomers, and wakes a worker that waits for one, which does the
@@ -363,6 +404,51 @@ impl Server {
     fn is_waker(&self, peer: SocketAddr) -> bool {
         self.stopped.get().is_some() && lock(&self.wakers).remove(&peer)
     }
+}
+
+/// A connection that grows old: `stall` is called when reading outlasts its youth.
+struct Ageing<'a> {
+    young: Option<Timed<'a>>,
+    timed: Timed<'a>,
+    stall: &'a dyn Fn(),
+}
+
+impl Read for Ageing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(young) = &mut self.young {
+            match young.read(buffer) {
+                Err(error) if is_time_out(&error) => {}
+                read => return read,
+            }
+            self.young = None;
+            (self.stall)();
+        }
+        self.timed.read(buffer)
+    }
+}
+
+impl Write for Ageing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.timed.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.timed.flush()
+    }
+}
+
+impl Duplex for Ageing<'_> {
+    fn half_close(&mut self) -> io::Result<()> {
+        self.timed.stream.shutdown(Shutdown::Write)
+    }
+}
+
+/// Adds one to `count` if that stays within `most`.
+fn take_place(count: &AtomicUsize, most: usize) -> bool {
+    let one_more = |count| (count < most).then_some(count + 1);
+    count
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+        .is_ok()
 }
 
 /// What `mutex` guards. Nothing that is done under a lock here can leave it half done.

@@ -273,11 +273,13 @@ impl Drop for Stopping<'_> {
     }
 }
 
+/// How many workers meet the fault.
+const WORKERS: usize = 40;
+
 /// SPEC: TIME-4
 #[test]
 fn faults_of_accept_are_waited_out_without_a_spin_and_no_worker_is_lost() {
     let _turn = beside_others();
-    const WORKERS: usize = 40;
     for (errno, least) in FAULTS {
         let faulty = Faulty(Arc::new(Faults {
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),

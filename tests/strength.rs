@@ -542,43 +542,45 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
 fn read_by(
     stream: &mut dyn Read,
     most: usize,
-    end: impl Fn(Vec<u8>, io::Result<()>) -> Option<Vec<u8>>,
+    end: impl Fn(Vec<u8>, bool) -> Option<Vec<u8>>,
 ) -> Option<Vec<u8>> {
     let mut reply = Vec::new();
-    let ended = stream.take(most as u64).read_to_end(&mut reply).map(drop);
-    end(reply, ended)
+    let in_order = stream.take(most as u64).read_to_end(&mut reply).is_ok();
+    end(reply, in_order)
 }
 
-fn whole(reply: Vec<u8>, ended: io::Result<()>) -> Option<Vec<u8>> {
-    (ended.is_ok() && reply.len() <= LIMIT).then_some(reply)
+fn whole(reply: Vec<u8>, in_order: bool) -> Option<Vec<u8>> {
+    (in_order && reply.len() <= LIMIT).then_some(reply)
 }
 
 fn read_whole(stream: &mut dyn Read) -> Option<Vec<u8>> {
     read_by(stream, LIMIT + 1, whole)
 }
 
-const WRONG_CLIENTS: Faults<fn(&mut dyn Read) -> Option<Vec<u8>>> = &[
+type ReadReply = fn(&mut dyn Read) -> Option<Vec<u8>>;
+
+const WRONG_CLIENTS: Faults<ReadReply> = &[
     ("never has a reply", |_| None),
     ("always has an empty one", |_| Some(vec![])),
     ("reads once", |stream| {
         let mut buffer = [0; LIMIT + 1];
         let count = stream.read(&mut buffer).ok()?;
-        whole(buffer[..count].to_vec(), Ok(()))
+        whole(buffer[..count].to_vec(), true)
     }),
     ("keeps what came before a failure", |stream| {
-        read_by(stream, LIMIT + 1, |reply, _| whole(reply, Ok(())))
+        read_by(stream, LIMIT + 1, |reply, _| whole(reply, true))
     }),
     ("cuts a reply that is too long", |stream| {
         read_by(stream, LIMIT, whole)
     }),
     ("keeps a reply of 1025 bytes", |stream| {
-        read_by(stream, LIMIT + 2, |reply, ended| {
-            (ended.is_ok() && reply.len() <= LIMIT + 1).then_some(reply)
+        read_by(stream, LIMIT + 2, |reply, in_order| {
+            (in_order && reply.len() <= LIMIT + 1).then_some(reply)
         })
     }),
     ("refuses a reply of 1024 bytes", |stream| {
-        read_by(stream, LIMIT + 1, |reply, ended| {
-            whole(reply, ended).filter(|reply| reply.len() < LIMIT)
+        read_by(stream, LIMIT + 1, |reply, in_order| {
+            whole(reply, in_order).filter(|reply| reply.len() < LIMIT)
         })
     }),
     ("reads all, be it too long", |stream| {
@@ -595,7 +597,7 @@ const WRONG_CLIENTS: Faults<fn(&mut dyn Read) -> Option<Vec<u8>>> = &[
         while reply.len() <= LIMIT && stream.read(&mut byte).ok()? > 0 {
             reply.extend(byte);
         }
-        whole(reply, Ok(()))
+        whole(reply, true)
     }),
     ("tries a failing stream again and again", |stream| {
         let reply = read_whole(stream);
@@ -650,7 +652,7 @@ fn the_laws_of_a_conversation_catch_every_fault_by_the_seeds() {
         conversation::session(&serve, course)
     });
     assert_eq!(left, [""; 0], "sessions survive");
-    let right: fn(&mut dyn Read) -> Option<Vec<u8>> = read_whole;
+    let right: ReadReply = read_whole;
     let left = survivors("client", right, WRONG_CLIENTS, |read, course| {
         conversation::client(&read, course)
     });
