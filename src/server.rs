@@ -4,12 +4,13 @@
 //!
 //! - *Workers* are threads that block in `accept` on one shared listener; the kernel hands each
 //!   connection to one of them, and there is nothing else to hand over. A worker is *at work*
-//!   while it waits or its exchange is young; it is *stalled* when that has gone on for
-//!   [`YOUNG`]. [`AT_WORK`] workers are enough to keep every processor busy, and more would take
-//!   it from each other; so the worker that leaves nobody waiting starts another only if there
-//!   are fewer, or if it stalls itself, and one that comes back from a stalled exchange ends if
-//!   there are enough. With the stalled, they are as many as the connections may be. Past that
-//!   bound connections wait in the kernel's queue.
+//!   while it waits or its exchange is young, and *stalled* when that has gone on for [`YOUNG`].
+//!   Few at work are enough to keep the processors busy, and more would take them from each other;
+//!   so the worker that leaves nobody waiting starts another only if less than [`ENOUGH`] are. One
+//!   that leaves nobody waiting by stalling starts two, up to [`PLENTY`]: where one peer is slow,
+//!   others are. One that comes back and finds others waiting ends if there are enough. With the
+//!   stalled, they are as many as connections may be; past that bound connections wait in the
+//!   kernel's queue.
 //! - An [`exchange`] reads one request, writes its reply, half-closes, and discards what else
 //!   comes, all under one deadline. What goes wrong in it, be it an error or a panic, ends it and
 //!   nothing else.
@@ -43,14 +44,16 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
 /// cost the clients of a burst a second each, the time until they knock again.
 pub const BACKLOG: i32 = 4096;
 
-/// How many workers are at work at most. More than processors, for an exchange that is young
-/// waits for its peer too; few enough that they do not keep each other from the processors, and
-/// that a quiet server is small.
-const AT_WORK: usize = 64;
+/// How many workers at work are enough, for each processor. More than one, for an exchange that is
+/// young waits for its peer too; few, so that they do not keep each other from the processor.
+const ENOUGH: usize = 8;
 
-/// How long an exchange is young. Among peers that are near and ready few take longer. The server
-/// can let [`AT_WORK`] connections stall in this time, and those who come then wait for as long.
-const YOUNG: Duration = Duration::from_millis(5);
+/// How many workers are at work at most, for each processor. So many connections can stall at once
+/// before those who come then have to wait, [`YOUNG`] long.
+const PLENTY: usize = 32;
+
+/// How long an exchange is young. Among peers that are near and ready few take longer.
+const YOUNG: Duration = Duration::from_millis(2);
 
 /// How deep a worker's stack is, in bytes. An exchange needs some 10 KiB, and a log or a panic
 /// message some more.
@@ -171,6 +174,8 @@ pub struct Server {
     address: SocketAddr,
     timeout: Duration,
     max_connections: usize,
+    /// How many processors there are.
+    processors: usize,
     /// The listener's one lasting owner, until it closes.
     listener: Mutex<Option<Arc<dyn Accept>>>,
     /// The same, for workers, who own it only while they wait: so it closes while others are
@@ -221,6 +226,7 @@ impl Server {
             address,
             timeout,
             max_connections: max_connections.get(),
+            processors: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             accepting: Arc::downgrade(&listener),
             listener: Mutex::new(Some(listener)),
             workers: AtomicUsize::new(0),
@@ -244,7 +250,7 @@ impl Server {
     /// # Errors
     /// Where not even one thread can be started.
     pub fn run(&self, service: &dyn Service) -> io::Result<()> {
-        thread::scope(|scope| self.hire(scope, service))
+        thread::scope(|scope| self.hire(ENOUGH, scope, service))
     }
 
     /// Stops the server: everyone who has connected by now is answered, nobody after, and
@@ -256,9 +262,10 @@ impl Server {
         }
     }
 
-    /// Starts a worker, unless there are enough.
+    /// Starts a worker, unless so many are at work for each processor, or the bound is reached.
     fn hire<'scope, 'env>(
         &'env self,
+        most: usize,
         scope: &'scope Scope<'scope, 'env>,
         service: &'env dyn Service,
     ) -> io::Result<()> {
@@ -266,7 +273,7 @@ impl Server {
             return Ok(());
         }
         let leave = || self.workers.fetch_sub(1, Ordering::SeqCst);
-        if !take_place(&self.at_work, AT_WORK) {
+        if !take_place(&self.at_work, most * self.processors) {
             leave();
             return Ok(());
         }
@@ -291,8 +298,8 @@ impl Server {
         scope: &'scope Scope<'scope, 'env>,
         service: &'env dyn Service,
     ) {
-        let hire = || {
-            if let Err(error) = self.hire(scope, service) {
+        let hire = |most| {
+            if let Err(error) = self.hire(most, scope, service) {
                 service.hampered(&error);
             }
         };
@@ -309,20 +316,26 @@ impl Server {
                 Some(Ok((_, peer))) if self.is_waker(peer) => return self.close(),
                 Some(Ok((stream, peer))) => {
                     if nobody_waits {
-                        hire();
+                        hire(ENOUGH);
                     }
                     let stalled = Cell::new(false);
                     let stall = || {
                         stalled.set(true);
                         self.at_work.fetch_sub(1, Ordering::SeqCst);
                         if self.waiting.load(Ordering::SeqCst) == 0 {
-                            hire();
+                            hire(PLENTY);
+                            hire(PLENTY);
                         }
                     };
                     let serve = || self.serve(&stream, peer, service, &stall);
                     // A panic has been reported by the panic hook; it costs this exchange alone.
                     let _ = catch_unwind(AssertUnwindSafe(serve));
-                    if stalled.get() && self.at_work.fetch_add(1, Ordering::SeqCst) >= AT_WORK {
+                    if stalled.get() {
+                        self.at_work.fetch_add(1, Ordering::SeqCst);
+                    }
+                    let others_wait = self.waiting.load(Ordering::SeqCst) > 0;
+                    let at_work = self.at_work.load(Ordering::SeqCst);
+                    if others_wait && at_work > ENOUGH * self.processors {
                         return;
                     }
                 }
