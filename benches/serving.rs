@@ -157,6 +157,7 @@ async fn exchange_of_tasks(mut stream: tokio::net::TcpStream) -> io::Result<()> 
 }
 
 /// The same exchange in a thread that is started for it.
+#[expect(clippy::needless_pass_by_value)] // as the others
 fn thread_per_connection(listener: TcpListener) {
     for stream in listener.incoming().flatten() {
         thread::spawn(move || {

@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use crate::request::is_time_out;
+
 /// The time left until `deadline`; an error of kind [`ErrorKind::TimedOut`] where none is, since
 /// the socket options take a zero for "no limit at all" and refuse it.
 pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
@@ -22,19 +24,38 @@ pub(crate) struct Timed<'a> {
     pub(crate) deadline: Instant,
 }
 
+impl Timed<'_> {
+    /// Makes an `attempt` for most of the time left, again and again. A kernel may round a
+    /// socket's time-out up by an eighth, so that the whole would end too late.
+    fn attempt(
+        &self,
+        set: fn(&TcpStream, Option<Duration>) -> io::Result<()>,
+        mut attempt: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        loop {
+            let left = remaining(self.deadline)?;
+            set(self.stream, Some(left * 7 / 8))?;
+            match attempt(self.stream) {
+                Err(error) if is_time_out(&error) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
 impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream
-            .set_read_timeout(Some(remaining(self.deadline)?))?;
-        self.stream.read(buffer)
+        self.attempt(TcpStream::set_read_timeout, |mut stream| {
+            stream.read(buffer)
+        })
     }
 }
 
 impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream
-            .set_write_timeout(Some(remaining(self.deadline)?))?;
-        self.stream.write(bytes)
+        self.attempt(TcpStream::set_write_timeout, |mut stream| {
+            stream.write(bytes)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -5,12 +5,13 @@
 //! full, and one thread of its own writes ([`Writer::run`]). No thread is started here; whoever
 //! owns the program starts it.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
 use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clip;
@@ -22,6 +23,10 @@ const QUEUE: usize = 4096;
 
 /// How many entries are written at once, so that a busy log costs few system calls.
 const BATCH: usize = 256;
+
+/// How long entries gather before the next are written: to be woken for each would cost more than
+/// writing them.
+const GATHER: Duration = Duration::from_millis(1);
 
 /// The least time between two complaints: a fault that repeats shall not fill a disk.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
@@ -127,9 +132,15 @@ impl Writer {
             last: None,
             unsaid: 0,
         };
-        let mut failing = false;
+        // Why writing fails, until it is said; whether it failed the last time; and whether it
+        // stopped in the middle of a line, which shall not run into the next.
+        let (mut trouble, mut failing, mut torn) = (None, false, false);
         while let Ok(first) = self.queue.recv() {
             let mut lines = Vec::new();
+            if torn {
+                lines.push(b'\n');
+            }
+            let start = lines.len();
             let mut requests = 0;
             for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH - 1)) {
                 match entry {
@@ -144,35 +155,67 @@ impl Writer {
                     Entry::Complaint(complaint) => errors.complain(&complaint),
                 }
             }
-            let written = out.write_all(&lines).and_then(|()| out.flush());
+            let (written, outcome) = write_some(&mut out, &lines);
+            if let Some(last) = lines[..written].last() {
+                torn = *last != b'\n';
+            }
             let Counts { queued, dropped } = &*self.missing.0;
             queued.fetch_sub(requests, Ordering::Relaxed);
-            if let Err(error) = written {
-                dropped.fetch_add(requests, Ordering::Relaxed);
+            if let Err(error) = outcome {
+                // Those who are whole have two lines of it.
+                let whole = lines[start.min(written)..written].split(|byte| *byte == b'\n');
+                let whole = (whole.count() as u64 - 1) / 2;
+                dropped.fetch_add(requests - whole, Ordering::Relaxed);
                 if !failing {
-                    errors.complain(&format!("cannot write the log, serving goes on: {error}"));
+                    trouble = Some(error);
                 }
                 failing = true;
             } else {
                 failing = false;
-                if errors.may_complain() {
-                    self.report_dropped(&mut errors);
-                }
             }
+            if errors.may_complain() {
+                self.report(&mut trouble, failing, &mut errors);
+            }
+            thread::sleep(GATHER);
         }
-        self.report_dropped(&mut errors);
+        self.report(&mut trouble, false, &mut errors);
+        self.report(&mut trouble, false, &mut errors);
         match std::mem::take(&mut errors.unsaid) {
             0 => {}
             unsaid => errors.say(&format!("{unsaid} more complaints were not printed")),
         }
     }
 
-    fn report_dropped(&self, errors: &mut Errors<impl Write>) {
-        let dropped = self.missing.0.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            errors.say(&format!("{dropped} requests are missing from the log"));
+    /// Says one thing: why writing fails, or, when it goes on, how many requests are missing.
+    fn report(
+        &self,
+        trouble: &mut Option<io::Error>,
+        failing: bool,
+        errors: &mut Errors<impl Write>,
+    ) {
+        if let Some(error) = trouble.take() {
+            errors.say(&format!("cannot write the log, serving goes on: {error}"));
+        } else if !failing {
+            let dropped = self.missing.0.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                errors.say(&format!("{dropped} requests are missing from the log"));
+            }
         }
     }
+}
+
+/// Writes as many of `bytes` as can be: their number, and what stopped it.
+fn write_some(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match out.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
+    }
+    (written, out.flush())
 }
 
 /// Standard error. That it cannot be written to is the one thing there is nobody left to tell.

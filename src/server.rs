@@ -69,7 +69,8 @@ const ABORTED_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a server does with requests.
 pub trait Service: Sync {
-    /// The reply to `request`, which came from `peer`.
+    /// The reply to `request`, which came from `peer`. It should not wait: while it does, it keeps
+    /// one of the few workers that are at work.
     fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8>;
 
     /// Called when serving is hampered, though it goes on: a connection could not be accepted, or
@@ -254,8 +255,9 @@ impl Server {
     }
 
     /// Stops the server: everyone who has connected by now is answered, nobody after, and
-    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5); unless the
-    /// system lacks the descriptor that waking the workers takes.
+    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5). For that it
+    /// connects to itself; where it cannot, for lack of a descriptor, say, it tries again and
+    /// again, and serves on until the time-out.
     pub fn stop(&self) {
         if self.stopped.set(Instant::now()).is_ok() {
             self.wake();
@@ -298,9 +300,13 @@ impl Server {
         scope: &'scope Scope<'scope, 'env>,
         service: &'env dyn Service,
     ) {
+        // It is not ours, and shall cost no worker.
+        let hampered = |error: &io::Error| {
+            let _ = catch_unwind(AssertUnwindSafe(|| service.hampered(error)));
+        };
         let hire = |most| {
             if let Err(error) = self.hire(most, scope, service) {
-                service.hampered(&error);
+                hampered(&error);
             }
         };
         loop {
@@ -315,6 +321,7 @@ impl Server {
                 None => return,
                 Some(Ok((_, peer))) if self.is_waker(peer) => return self.close(),
                 Some(Ok((stream, peer))) => {
+                    let accepted = Instant::now();
                     if nobody_waits {
                         hire(ENOUGH);
                     }
@@ -327,7 +334,7 @@ impl Server {
                             hire(PLENTY);
                         }
                     };
-                    let serve = || self.serve(&stream, peer, service, &stall);
+                    let serve = || self.serve((&stream, peer, accepted), service, &stall);
                     // A panic has been reported by the panic hook; it costs this exchange alone.
                     let _ = catch_unwind(AssertUnwindSafe(serve));
                     if stalled.get() {
@@ -342,7 +349,7 @@ impl Server {
                 Some(Err(error)) => {
                     let aborted = error.kind() == ErrorKind::ConnectionAborted;
                     if !aborted {
-                        service.hampered(&error);
+                        hampered(&error);
                     }
                     // One worker that tries again now and then is enough: it will start others.
                     let Ok(_turn) = self.retrying.try_lock() else {
@@ -359,15 +366,17 @@ impl Server {
 
     /// One connection, from its acceptance to just before its closing. When it is no longer young,
     /// `stall` is called, once.
-    fn serve(&self, stream: &TcpStream, peer: SocketAddr, service: &dyn Service, stall: &dyn Fn()) {
-        let now = Instant::now();
-        let deadline = self.stopped.get().copied().unwrap_or(now) + self.timeout;
+    fn serve(
+        &self,
+        (stream, peer, accepted): (&TcpStream, SocketAddr, Instant),
+        service: &dyn Service,
+        stall: &dyn Fn(),
+    ) {
+        let start = self.stopped.get().copied().unwrap_or(accepted);
         let mut stream = Ageing {
-            young: Some(Timed {
-                stream,
-                deadline: deadline.min(now + YOUNG),
-            }),
-            timed: Timed { stream, deadline },
+            stream,
+            young: Some(accepted + YOUNG),
+            deadline: start + self.timeout,
             stall,
         };
         // An error is the peer's doing and the peer's loss; there is nobody to tell.
@@ -387,22 +396,24 @@ impl Server {
     /// Wakes a worker that blocks in `accept`, by a connection of our own, once those who are
     /// queued before it have been accepted.
     fn wake(&self) {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(match address.ip() {
-                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-            });
-        }
-        while self.accepting.strong_count() > 0 && !self.is_overdue() {
-            // Locked until the connection is entered: who accepts it looks it up here.
-            let mut wakers = lock(&self.wakers);
-            let waker = TcpStream::connect_timeout(&address, PAUSE);
-            if let Ok(own) = waker.and_then(|stream| stream.local_addr()) {
-                wakers.insert(own);
-                return;
+        let localhost = |ip: IpAddr| SocketAddr::new(ip, self.address.port());
+        let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        let addresses = match self.address.ip() {
+            ip if !ip.is_unspecified() => vec![self.address],
+            IpAddr::V4(_) => vec![localhost(four)],
+            // A machine may lack the one, and a listener the other.
+            IpAddr::V6(_) => vec![localhost(six), localhost(four)],
+        };
+        while self.accepting.strong_count() > 0 {
+            for address in &addresses {
+                // Locked until the connection is entered: who accepts it looks it up here.
+                let mut wakers = lock(&self.wakers);
+                let waker = TcpStream::connect_timeout(address, PAUSE);
+                if let Ok(own) = waker.and_then(|stream| stream.local_addr()) {
+                    wakers.insert(canonical(own));
+                    return;
+                }
             }
-            drop(wakers);
             thread::sleep(PAUSE); // out of descriptors, or the queue is full
         }
     }
@@ -415,45 +426,61 @@ impl Server {
 
     /// Whether the connection from `peer` is one that [`wake`](Self::wake) made.
     fn is_waker(&self, peer: SocketAddr) -> bool {
-        self.stopped.get().is_some() && lock(&self.wakers).remove(&peer)
+        self.stopped.get().is_some() && lock(&self.wakers).remove(&canonical(peer))
     }
 }
 
-/// A connection that grows old: `stall` is called when reading outlasts its youth.
+/// A connection until its `deadline`. When reading outlasts its youth, `stall` is called.
 struct Ageing<'a> {
-    young: Option<Timed<'a>>,
-    timed: Timed<'a>,
+    stream: &'a TcpStream,
+    young: Option<Instant>,
+    deadline: Instant,
     stall: &'a dyn Fn(),
+}
+
+impl Ageing<'_> {
+    fn until(&self, deadline: Instant) -> Timed<'_> {
+        let deadline = deadline.min(self.deadline);
+        Timed {
+            stream: self.stream,
+            deadline,
+        }
+    }
 }
 
 impl Read for Ageing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Some(young) = &mut self.young {
-            match young.read(buffer) {
+        if let Some(young) = self.young {
+            match self.until(young).read(buffer) {
                 Err(error) if is_time_out(&error) => {}
                 read => return read,
             }
             self.young = None;
             (self.stall)();
         }
-        self.timed.read(buffer)
+        self.until(self.deadline).read(buffer)
     }
 }
 
 impl Write for Ageing<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.timed.write(bytes)
+        self.until(self.deadline).write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.timed.flush()
+        self.until(self.deadline).flush()
     }
 }
 
 impl Duplex for Ageing<'_> {
     fn half_close(&mut self) -> io::Result<()> {
-        self.timed.stream.shutdown(Shutdown::Write)
+        self.stream.shutdown(Shutdown::Write)
     }
+}
+
+/// An IPv4 address as such, also where a listener for IPv6 took its connection.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// Adds one to `count` if that stays within `most`.

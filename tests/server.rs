@@ -469,11 +469,15 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         (&["--timeout", "soon"], most),
         (
             &["--max-connections", "0"],
-            "not a whole number of at least 1; see --help\n$",
+            "not a whole number from 1 to 10000; see --help\n$",
+        ),
+        (
+            &["--max-connections", "10001"],
+            "not a whole number from 1 to 10000; see --help\n$",
         ),
         (
             &["--max-connections", "many"],
-            "not a whole number of at least 1; see --help\n$",
+            "not a whole number from 1 to 10000; see --help\n$",
         ),
         (
             &["--quite"],

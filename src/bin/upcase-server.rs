@@ -27,6 +27,14 @@ use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service};
 /// How long the log may take to write what is left when everything else has ended.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long after the deadline of the last connection the program ends at the latest: longer than
+/// the log may take, and less than a second.
+const STOP_PATIENCE: Duration = Duration::from_millis(900);
+
+/// The most connections that can be held at once. Each takes four of a process's memory maps, of
+/// which Linux allows 65530, and a thread that cannot have its own ends the program.
+const MAX_CONNECTIONS: usize = 10_000;
+
 /// How many descriptors are for other things than connections: the standard streams, the
 /// listener, the signals, the log, the connection that stops the server; and some that the program
 /// was started with.
@@ -63,7 +71,7 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "5", value_parser = timeout)]
     timeout: Duration,
 
-    /// How many connections to hold at once; more wait in the kernel's queue
+    /// How many connections to hold at once, at most 10000; more wait in the kernel's queue
     #[arg(long, value_name = "N", default_value = "10000", value_parser = count)]
     max_connections: NonZeroUsize,
 
@@ -82,8 +90,10 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn count(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse()
-        .map_err(|_| "not a whole number of at least 1".into())
+    let count = text.parse().ok();
+    count
+        .filter(|count: &NonZeroUsize| count.get() <= MAX_CONNECTIONS)
+        .ok_or_else(|| format!("not a whole number from 1 to {MAX_CONNECTIONS}"))
 }
 
 /// The transformation, with a transcript.
@@ -239,11 +249,14 @@ fn stop_on_signals(server: &Arc<Server>, timeout: Duration) -> io::Result<()> {
     let server = Arc::clone(server);
     let wait = move || {
         signals.forever().next();
+        // The program ends before this does, unless the server cannot connect to itself. No
+        // exchange goes on then.
+        let end = move || {
+            thread::sleep(timeout + STOP_PATIENCE);
+            exit(0);
+        };
+        let _ = thread::Builder::new().name("end".into()).spawn(end);
         server.stop();
-        // By now this thread is gone with the program, unless there was no descriptor to wake
-        // the workers by. No exchange goes on that could miss them.
-        thread::sleep(timeout + LOG_PATIENCE);
-        exit(0);
     };
     let waiter = thread::Builder::new().name("signals".into());
     waiter.spawn(wait).map(drop)
