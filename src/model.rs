@@ -1,4 +1,4 @@
-//! The naive oracle: the transformation and the framing written from SPEC.md alone, too simple to
+//! The naive oracle: the transformation, the framing and the byte literal written from SPEC.md alone, too simple to
 //! be wrong, never fast, and without a helper in common with the code that it judges.
 //!
 //! It works on lists of [`Unit`]s, decodes UTF-8 by Table 3-7 of the Unicode Standard row by row,
@@ -100,6 +100,39 @@ pub fn request(stream: &[u8], ended: bool) -> Option<Vec<u8>> {
         }
     }
     ended.then_some(request)
+}
+
+/// The byte literal of `bytes` (SPEC LOG-3).
+#[must_use]
+pub fn literal(bytes: &[u8]) -> String {
+    let mut literal = String::from("b'");
+    for unit in units(bytes) {
+        let (bytes, number) = match unit {
+            Unit::Stray(byte) => (vec![byte], None),
+            Unit::Character(c) => (c.to_string().into_bytes(), Some(u32::from(c))),
+        };
+        let Some(number) = number.filter(|number| !is_written_in_hex(*number)) else {
+            for byte in bytes {
+                literal += r"\x";
+                literal.push(char::from(HEX[usize::from(byte / 16)]));
+                literal.push(char::from(HEX[usize::from(byte % 16)]));
+            }
+            continue;
+        };
+        if [0x22, 0x27, 0x5C].contains(&number) {
+            literal += r"\";
+        }
+        literal.extend(char::from_u32(number));
+    }
+    literal + "'"
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Cc, the separators, and the bidirectional controls.
+fn is_written_in_hex(number: u32) -> bool {
+    matches!(number, 0x00..=0x1F | 0x7F..=0x9F | 0x2028 | 0x2029)
+        || matches!(number, 0x061C | 0x200E | 0x200F | 0x202A..=0x202E | 0x2066..=0x2069)
 }
 
 /// `bytes` as characters and stray bytes, in order.

@@ -1,6 +1,9 @@
 //! The laws are strong enough. For each law of the transformation there is a wrong implementation
 //! that no other law catches but the model's, and that it catches within the default number of
-//! cases. The laws of a conversation catch each of the faults below by the committed seeds alone.
+//! cases. The laws of a conversation and of the literal
+//! catch each of the faults below by the committed seeds alone.
+
+#![allow(clippy::format_collect)] // of a few bytes
 
 mod inputs;
 
@@ -12,11 +15,11 @@ use std::thread;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use upcase::conversation::{self, Conversation, Framed, Peer, Turn};
-use upcase::laws::{LAWS, Violation, WHITE_SPACE};
+use upcase::conversation::{self, Framed, Peer, Turn};
+use upcase::laws::{LAWS, LITERAL, Violation, WHITE_SPACE};
 use upcase::server::Duplex;
 use upcase::targets::course;
-use upcase::{LIMIT, model, process};
+use upcase::{LIMIT, model, process, render};
 
 /// A law's name, a fault, and an implementation that has it.
 type Subtle = (&'static str, &'static str, fn(&[u8]) -> Vec<u8>);
@@ -243,7 +246,7 @@ fn stopped(request: &[u8], stop: Stop) -> Option<Framed> {
     match stop {
         ErrorKind::UnexpectedEof => Some(Ok(request.to_vec())),
         ErrorKind::Interrupted => None,
-        ErrorKind::WouldBlock => Some(Err(Turn::TimeOut)),
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => Some(Err(Turn::TimeOut)),
         _ => Some(Err(Turn::Failure)),
     }
 }
@@ -312,6 +315,14 @@ const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
             frame(stream, is_done, wrong)
         },
     ),
+    ("answers what there is at one kind of deadline", |stream| {
+        let wrong = but(ErrorKind::TimedOut, |r| Some(Ok(r.to_vec())));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes one kind of failure for the end", |stream| {
+        let wrong = but(ErrorKind::BrokenPipe, |r| Some(Ok(r.to_vec())));
+        frame(stream, is_done, wrong)
+    }),
     ("takes a deadline for a failure", |stream| {
         let wrong = but(ErrorKind::WouldBlock, |_| Some(Err(Turn::Failure)));
         frame(stream, is_done, wrong)
@@ -351,7 +362,7 @@ const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
     ("tries a failing stream again and again", |stream| {
         let request = framed(stream);
         if request.is_err() {
-            (0..5000).for_each(|_| drop(stream.read(&mut [0])));
+            (0..50).for_each(|_| drop(stream.read(&mut [0])));
         }
         request
     }),
@@ -454,7 +465,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         serve_by(
             peer,
             |peer, reply| {
-                (0..5000)
+                (0..50)
                     .take_while(|_| peer.write_all(reply).is_err())
                     .for_each(drop);
                 Ok(())
@@ -488,17 +499,40 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
             discard,
         );
     }),
-    (
-        "half-closes where there is no request",
-        |peer| match request(peer) {
-            Some(request) => {
-                let _ = peer.write_all(&process(&request));
-                let _ = peer.half_close();
+    ("waits for the end before it answers", |peer| {
+        if let Some(request) = request(peer) {
+            discard(peer);
+            let _ = peer.write_all(&process(&request));
+            let _ = peer.half_close();
+        }
+    }),
+    ("half-closes only when the peer has", |peer| {
+        serve_by(
+            peer,
+            write,
+            |peer| {
                 discard(peer);
-            }
-            None => drop(peer.half_close()),
-        },
-    ),
+                peer.half_close()
+            },
+            discard,
+        );
+    }),
+    ("ends a reply that is cut off in order", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| {
+                let _ = peer.write_all(reply);
+                Ok(())
+            },
+            half_close,
+            discard,
+        );
+    }),
+    ("tries a failing stream again for a while", |peer| {
+        serve_by(peer, write, half_close, |peer| {
+            (0..4).for_each(|_| discard(peer));
+        });
+    }),
     ("answers where there is no request", |peer| {
         let request = request(peer).unwrap_or_else(|| b"x".to_vec());
         let _ = peer.write_all(&process(&request));
@@ -533,7 +567,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     }),
     ("discards for ever", |peer| {
         serve_by(peer, write, half_close, |peer| {
-            (0..5000).for_each(|_| drop(peer.read(&mut [0; LIMIT])));
+            (0..50).for_each(|_| drop(peer.read(&mut [0; LIMIT])));
         });
     }),
 ];
@@ -602,10 +636,79 @@ const WRONG_CLIENTS: Faults<ReadReply> = &[
     ("tries a failing stream again and again", |stream| {
         let reply = read_whole(stream);
         if reply.is_none() {
-            (0..5000).for_each(|_| drop(stream.read(&mut [])));
+            (0..50).for_each(|_| drop(stream.read(&mut [])));
         }
         reply
     }),
+];
+
+fn render(bytes: &[u8]) -> String {
+    render::literal(bytes)
+}
+
+/// A literal, but for a character that is written otherwise.
+fn render_but(bytes: &[u8], character: char, written: &str) -> String {
+    let escaped: String = character
+        .to_string()
+        .bytes()
+        .map(|byte| format!("\\x{byte:02x}"))
+        .collect();
+    render(bytes).replace(&escaped, written)
+}
+
+const WRONG_LITERALS: Faults<fn(&[u8]) -> String> = &[
+    ("leaves a control", |bytes| {
+        render_but(bytes, '\x1b', "\x1b")
+    }),
+    ("leaves a C1 control", |bytes| {
+        render_but(bytes, '\u{9b}', "\u{9b}")
+    }),
+    ("leaves DEL", |bytes| render_but(bytes, '\x7f', "\x7f")),
+    ("writes LF as \\n", |bytes| render_but(bytes, '\n', "\\n")),
+    ("leaves the line separator", |bytes| {
+        render_but(bytes, '\u{2028}', "\u{2028}")
+    }),
+    ("leaves an override", |bytes| {
+        render_but(bytes, '\u{202e}', "\u{202e}")
+    }),
+    ("leaves an isolate", |bytes| {
+        render_but(bytes, '\u{2066}', "\u{2066}")
+    }),
+    ("leaves the last isolate", |bytes| {
+        render_but(bytes, '\u{2069}', "\u{2069}")
+    }),
+    ("leaves a mark", |bytes| {
+        render_but(bytes, '\u{200f}', "\u{200f}")
+    }),
+    ("leaves the Arabic mark", |bytes| {
+        render_but(bytes, '\u{61c}', "\u{61c}")
+    }),
+    ("writes in upper case", |bytes| {
+        render(bytes).replace("\\xf", "\\xF")
+    }),
+    ("writes a sign", |bytes| {
+        render(bytes).replace("\\x0", "\\x+")
+    }),
+    ("escapes all but ASCII", |bytes| {
+        if bytes.is_ascii() {
+            return render(bytes);
+        }
+        let hex: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+        format!("b'{hex}'")
+    }),
+    ("leaves the quote", |bytes| {
+        render(bytes).replace("\\'", "'")
+    }),
+    ("leaves the other quote", |bytes| {
+        render(bytes).replace("\\\"", "\"")
+    }),
+    ("leaves the backslash", |bytes| {
+        render(bytes).replace(r"\\", r"\")
+    }),
+    ("replaces what is ill-formed", |bytes| {
+        render(String::from_utf8_lossy(bytes).as_bytes())
+    }),
+    ("omits the quotes", |bytes| render(bytes)[2..].to_owned()),
 ];
 
 /// The seeds of that target.
@@ -623,38 +726,43 @@ fn survivors<T: Copy>(
     target: &str,
     right: T,
     wrong: Faults<T>,
-    judge: impl Fn(T, &Conversation) -> Result<(), Violation>,
+    judge: impl Fn(T, &[u8]) -> Result<(), Violation>,
 ) -> Vec<&'static str> {
     let seeds = seeds(target);
     for seed in &seeds {
-        if let Err(violation) = judge(right, &course(seed)) {
+        if let Err(violation) = judge(right, seed) {
             panic!("a right implementation is blamed: {violation}");
         }
     }
     let caught = |implementation| {
         seeds
             .iter()
-            .any(|seed| judge(implementation, &course(seed)).is_err())
+            .any(|seed| judge(implementation, seed).is_err())
     };
     let survive = wrong.iter().filter(|(_, wrong)| !caught(*wrong));
     survive.map(|(fault, _)| *fault).collect()
 }
 
 #[test]
-fn the_laws_of_a_conversation_catch_every_fault_by_the_seeds() {
+fn the_other_laws_catch_every_fault_by_the_seeds() {
     let right: fn(&mut dyn Read) -> Framed = framed;
-    let left = survivors("segments", right, WRONG_FRAMINGS, |frame, course| {
-        conversation::framing(&frame, course)
+    let left = survivors("segments", right, WRONG_FRAMINGS, |frame, seed| {
+        conversation::framing(&frame, &course(seed))
     });
     assert_eq!(left, [""; 0], "framings survive");
     let right: fn(&mut Peer) = |peer| serve_by(peer, write, half_close, discard);
-    let left = survivors("session", right, WRONG_SESSIONS, |serve, course| {
-        conversation::session(&serve, course)
+    let left = survivors("session", right, WRONG_SESSIONS, |serve, seed| {
+        conversation::session(&serve, &course(seed))
     });
     assert_eq!(left, [""; 0], "sessions survive");
     let right: ReadReply = read_whole;
-    let left = survivors("client", right, WRONG_CLIENTS, |read, course| {
-        conversation::client(&read, course)
+    let left = survivors("client", right, WRONG_CLIENTS, |read, seed| {
+        conversation::client(&read, &course(seed))
     });
     assert_eq!(left, [""; 0], "clients survive");
+    let right: fn(&[u8]) -> String = render;
+    let left = survivors("escape", right, WRONG_LITERALS, |render, seed| {
+        LITERAL.check(&render, seed)
+    });
+    assert_eq!(left, [""; 0], "literals survive");
 }
