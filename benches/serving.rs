@@ -195,7 +195,7 @@ impl Duplex for Blocking {
 /// What the machine can do at all: no protocol, no deadline, no care for how a connection ends.
 fn bare(listener: TcpListener) {
     let listener = Arc::new(listener);
-    for _ in 0..64 {
+    for _ in 0..8 * thread::available_parallelism().map_or(1, NonZeroUsize::get) {
         let listener = Arc::clone(&listener);
         thread::spawn(move || {
             let mut buffer = [0; LIMIT];
