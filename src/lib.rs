@@ -8,7 +8,7 @@
 //!
 //! # What is where
 //!
-//! - [`process`], [`clip`], [`upper`] and [`LIMIT`]: the pure transformation.
+//! - [`process`] and [`process_into`], [`clip`], [`upper`] and [`LIMIT`]: the pure transformation.
 //! - [`request`]: the framing, one bounded request out of any [`Read`](std::io::Read).
 //! - [`server`] and [`client`]: the two sides of an exchange, over [`std::net`].
 //! - [`render`]: how bytes are shown on a terminal or in a log. [`log`]: the server's transcript.
@@ -24,8 +24,7 @@
 //! # Limits
 //!
 //! Requests and replies are of [`LIMIT`] bytes at most. The mapping is that of Unicode 17.0.0,
-//! from the toolchain's tables: with a toolchain of another version a few letters differ, and a
-//! test of this crate says so.
+//! whatever the toolchain: the table is this crate's own.
 //!
 //! # What this is not
 //!
@@ -46,10 +45,11 @@ pub mod request;
 pub mod server;
 #[cfg(feature = "conformance")]
 pub mod spec;
+mod table;
 #[cfg(feature = "arbitrary")]
 pub mod targets;
 
-pub use process::{LIMIT, clip, process, upper};
+pub use process::{BUFFER, LIMIT, clip, process, process_into, upper};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]
