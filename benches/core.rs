@@ -81,7 +81,7 @@ const CONTENDERS: [Contender; 7] = [
         black_box(request.to_ascii_uppercase());
     }),
     ("str::to_uppercase", |request, _| {
-        by_text(request, str::to_uppercase)
+        by_text(request, str::to_uppercase);
     }),
     ("icu_casemap", |request, _| {
         const ICU: CaseMapperBorrowed<'static> = CaseMapper::new();

@@ -32,6 +32,15 @@ use crate::{LIMIT, model, spec};
 /// connection (SPEC TIME-1), and the rest is for a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How soon a [`Judge`] by default wants the end of the stream once the request is complete. Less
+/// than any deadline that the suite puts up with, so that who waits for that is found out; and late
+/// is only who is it three times, for a machine may be slow.
+pub const PROMPTNESS: Duration = Duration::from_millis(1500);
+
+/// How long after its beginning a connection may be closed at the latest: the limit of SPEC TIME-1,
+/// and a second for the machine.
+const CLOSING: Duration = Duration::from_secs(11);
+
 /// The suite: a header, and the vectors.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -181,6 +190,9 @@ pub enum ExpectedEnd {
     Fin,
     /// In either way, by its deadline.
     Closed,
+    /// By an orderly end of the stream, and the connection is closed by its deadline though the
+    /// client keeps it open.
+    Gone,
 }
 
 /// Bytes, in hexadecimal digits.
@@ -367,6 +379,8 @@ pub struct Judge {
     pub server: SocketAddr,
     /// How long to wait for anything before the server is judged to be at fault.
     pub patience: Duration,
+    /// How soon the end of the stream is wanted once the request is complete.
+    pub promptness: Duration,
 }
 
 /// How a server ended a connection.
@@ -398,6 +412,9 @@ impl fmt::Display for End {
 struct Observed {
     came: Vec<u8>,
     end: Option<End>,
+    ended_at: Option<Instant>,
+    /// Whether this or another client was kept waiting.
+    late: bool,
     /// Faults that bytes and end do not show.
     faults: Vec<String>,
 }
@@ -409,6 +426,7 @@ impl Judge {
         Self {
             server,
             patience: PATIENCE,
+            promptness: PROMPTNESS,
         }
     }
 
@@ -418,6 +436,7 @@ impl Judge {
     /// What is wrong.
     pub fn plain_exchange(&self) -> Result<(), Failure> {
         self.exchange(b"Are you there?\n", b"ARE YOU THERE?")
+            .map(drop)
             .map_err(|fault| Failure {
                 subject: "a plain exchange".into(),
                 fault,
@@ -454,9 +473,16 @@ impl Judge {
     }
 
     fn judge_once(&self, vector: &Vector) -> Result<(), Failure> {
-        let observed = self
-            .perform(vector)
-            .map_err(|fault| vector.failure(fault))?;
+        let observe = || {
+            let observed = self.perform(vector);
+            observed.map_err(|fault| vector.failure(fault))
+        };
+        let mut observed = observe()?;
+        for _ in 1..3 {
+            if observed.late {
+                observed = observe()?;
+            }
+        }
         let wanted = vector.expect.reply();
         let end = observed.end.unwrap_or(End::TimeOut);
         let mut faults = observed.faults;
@@ -464,11 +490,18 @@ impl Judge {
             faults.push("the bytes are wrong".into());
         }
         let end_is_right = match vector.expect.end {
-            ExpectedEnd::Fin => end == End::Fin,
+            ExpectedEnd::Fin | ExpectedEnd::Gone => end == End::Fin,
             ExpectedEnd::Closed => matches!(end, End::Fin | End::Reset),
         };
         if !end_is_right {
             faults.push("the end of the connection is wrong".into());
+        }
+        if faults.is_empty() && observed.late {
+            faults.push(format!(
+                "the server waits for something else: the end came more than {:?} after the \
+                 request was complete, three times",
+                self.promptness
+            ));
         }
         if faults.is_empty() {
             return Ok(());
@@ -481,21 +514,24 @@ impl Judge {
     }
 
     /// Goes through the steps of `vector`, and then reads to the end. Where the server is to end
-    /// the connection at its deadline, the time for all of it is the judge's patience, and it ends
-    /// with the connection.
+    /// the connection at its deadline, the time for all of it is that of the longest deadline.
     fn perform(&self, vector: &Vector) -> Result<Observed, String> {
         let may_close = vector.expect.end == ExpectedEnd::Closed;
         let start = Instant::now();
+        let closing = CLOSING.min(self.patience);
         let mut stream = self.connect()?;
+        let (mut complete_at, mut half_closed) = (None, false);
         let mut sent = Vec::new();
         let mut unsent = Vec::new();
         let mut observed = Observed::default();
         let mut steps = vector.steps.iter().peekable();
         while let Some(step) = steps.next() {
-            let over = may_close && (observed.end.is_some() || start.elapsed() >= self.patience);
-            let failed = !observed.faults.is_empty() || observed.end == Some(End::TimeOut);
-            if over || failed {
+            if !observed.faults.is_empty() || observed.end == Some(End::TimeOut) {
                 break;
+            }
+            let over = may_close && (observed.end.is_some() || start.elapsed() >= closing);
+            if over && !matches!(step, Step::Other { .. }) {
+                continue;
             }
             let written = match step {
                 Step::Send { send, times } => {
@@ -514,7 +550,10 @@ impl Judge {
                         .iter()
                         .try_for_each(|byte| stream.write_all(&[*byte]))
                 }
-                Step::HalfClose { .. } => stream.shutdown(Shutdown::Write),
+                Step::HalfClose { .. } => {
+                    half_closed = true;
+                    stream.shutdown(Shutdown::Write)
+                }
                 Step::Pause { pause_ms } => {
                     let before = (observed.came.len(), observed.end);
                     observed.pause(&mut stream, Duration::from_millis(*pause_ms));
@@ -534,13 +573,16 @@ impl Judge {
                 Step::Other { other } => {
                     let done = match other {
                         Other::Exchange { send, reply } => self.exchange(&send.0, &reply.0),
-                        Other::Reset { send, .. } => self.reset(&send.0),
+                        Other::Reset { send, .. } => self.reset(&send.0).map(|()| false),
                     };
-                    if let Err(fault) = done {
-                        observed
+                    match done {
+                        Ok(late) => observed.late |= late,
+                        Err(fault) => observed
                             .faults
-                            .push(format!("meanwhile another client fails: {fault}"));
+                            .push(format!("meanwhile another client fails: {fault}")),
                     }
+                    // Nobody has read in the meantime.
+                    complete_at = complete_at.map(|_| Instant::now());
                     Ok(())
                 }
             };
@@ -553,13 +595,25 @@ impl Judge {
                 observed.read_to_end(&mut stream, self.patience);
                 observed.end = Some(End::Reset);
             }
+            if complete_at.is_none() && model::request(&sent, half_closed).is_some() {
+                complete_at = Some(Instant::now());
+            }
         }
-        let so_far = if may_close {
-            start.elapsed()
+        let time = if may_close {
+            closing.saturating_sub(start.elapsed())
         } else {
-            Duration::ZERO
+            self.patience
         };
-        observed.read_to_end(&mut stream, self.patience.saturating_sub(so_far));
+        observed.read_to_end(&mut stream, time);
+        let waited = observed.ended_at.zip(complete_at);
+        let waited = waited.map(|(end, complete)| end.saturating_duration_since(complete));
+        observed.late |= !may_close && waited.is_some_and(|waited| waited > self.promptness);
+        let half = vector.expect.end != ExpectedEnd::Fin && observed.end == Some(End::Fin);
+        if half && !is_gone(&mut stream, start + closing) {
+            let fault =
+                "the server ends its side alone, and keeps the connection past any deadline";
+            observed.faults.push(fault.into());
+        }
         Ok(observed)
     }
 
@@ -584,15 +638,16 @@ impl Judge {
             .map_err(|error| format!("it cannot send and reset: {error}"))
     }
 
-    /// One exchange on a connection of its own.
-    fn exchange(&self, request: &[u8], wanted: &[u8]) -> Result<(), String> {
+    /// One exchange on a connection of its own. Whether the end was late.
+    fn exchange(&self, request: &[u8], wanted: &[u8]) -> Result<bool, String> {
         let mut stream = self.connect()?;
+        let start = Instant::now();
         let written = stream.write_all(request);
         let mut observed = Observed::default();
         observed.read_to_end(&mut stream, self.patience);
         written.map_err(|error| format!("the client cannot send: {error}"))?;
         match observed.end {
-            Some(End::Fin) if observed.came == wanted => Ok(()),
+            Some(End::Fin) if observed.came == wanted => Ok(start.elapsed() > self.promptness),
             end => Err(format!(
                 "wanted {}, came {}, ended by {}",
                 excerpt(wanted),
@@ -603,13 +658,26 @@ impl Judge {
     }
 }
 
+/// Whether the other side has closed all of the connection by `deadline`, or within a second: what
+/// is sent to it is answered by a reset then, and sending fails.
+fn is_gone(stream: &mut TcpStream, deadline: Instant) -> bool {
+    let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
+    while stream.write(b"x").is_ok() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
+}
+
 impl Observed {
     /// Lets `time` pass, and reads what comes in it.
     fn pause(&mut self, stream: &mut TcpStream, time: Duration) {
         let start = Instant::now();
         self.read_to_end(stream, time);
         if self.end == Some(End::TimeOut) {
-            self.end = None; // the pause is over, and the server's time is not
+            (self.end, self.ended_at) = (None, None); // the server's time is not over
         }
         // The end may have come before the pause was over, or long before.
         std::thread::sleep(time.saturating_sub(start.elapsed()));
@@ -644,6 +712,7 @@ impl Observed {
                 }
                 Err(_) => self.end = Some(End::Reset),
             }
+            self.ended_at = self.end.map(|_| Instant::now());
         }
     }
 }

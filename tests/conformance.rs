@@ -9,7 +9,7 @@
 mod judging;
 mod programs;
 
-use std::env;
+use std::env::{self, VarError};
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::{Command, ExitCode};
@@ -30,19 +30,24 @@ type Judged = Result<(), Failure>;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
+    arguments.bench = false; // it would leave all of them out
     // One after another, unless the caller asks for more.
     arguments.test_threads.get_or_insert(1);
     let (slow, quick): (Vec<&Vector>, Vec<&Vector>) = suite()
         .vectors
         .iter()
-        .partition(|vector| vector.expect.end == ExpectedEnd::Closed);
+        .partition(|vector| vector.expect.end != ExpectedEnd::Fin);
     let chosen = |vector: &&Vector| is_chosen(&arguments, vector);
     let count = slow
         .iter()
         .chain(&quick)
         .filter(|vector| chosen(vector))
         .count();
-    let named = env::var(SERVER).ok();
+    let named = match env::var(SERVER) {
+        Ok(named) => Some(named),
+        Err(VarError::NotPresent) => None,
+        Err(VarError::NotUnicode(_)) => return refuse(&format!("{SERVER} is not HOST:PORT")),
+    };
 
     let mut own = None;
     let mut judge = None;
@@ -83,7 +88,24 @@ fn main() -> ExitCode {
     }
     for vector in quick {
         trials.push(Trial::test(&vector.id, move || {
-            told(vector, judge, |judge| judge.judge(vector))
+            told(vector, judge, |judge| {
+                // Who has ceased to answer is not waited for again and again.
+                static CEASED: OnceLock<Failure> = OnceLock::new();
+                if let Some(ceased) = CEASED.get() {
+                    return Err(Failure {
+                        subject: vector.id.clone(),
+                        ..ceased.clone()
+                    });
+                }
+                judge.plain_exchange().inspect_err(|failure| {
+                    let fault = "not judged: the server answers no more, see the first failure";
+                    let _ = CEASED.set(Failure {
+                        fault: fault.into(),
+                        ..failure.clone()
+                    });
+                })?;
+                judge.judge(vector)
+            })
         }));
     }
     if named.is_none() {
@@ -179,7 +201,11 @@ fn of_the_runner() -> Vec<Trial> {
         }),
         Trial::test("runner.a-server-that-dies-fails", || {
             let server = serve(20, upcase::process)?;
-            fails_against(server, "trim.", "the server had failed before")
+            fails_against(
+                server,
+                "trim.",
+                "the server answers no more, see the first failure",
+            )
         }),
         Trial::test("runner.a-failure-tells-all-that-helps", || {
             let server = serve(usize::MAX, |request| {

@@ -85,7 +85,7 @@ fn table() -> String {
     );
     let length = index.len();
     let rows = index.chunks(24).map(list);
-    let index: String = rows.map(|row| format!("    {row},\n")).collect();
+    let index = rows.fold(String::new(), |text, row| text + "    " + &row + ",\n");
     let _ = write!(
         text,
         "/// The block of each {size} characters; those beyond the last do not change.\n\

@@ -110,11 +110,15 @@ fn add_catchers(matrix: &mut Matrix, servers: &[(&'static str, SocketAddr)], vec
 /// How long the judge waits here: the zoo's servers have a short deadline.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Less than that deadline.
+const PROMPTNESS: Duration = Duration::from_secs(1);
+
 /// The vectors that the server fails.
 fn caught_by(server: SocketAddr, vectors: &[&Vector]) -> BTreeSet<String> {
     let judge = Judge {
         server,
         patience: PATIENCE,
+        promptness: PROMPTNESS,
     };
     let judged = side_by_side(vectors.iter().copied(), |vector| judge.judge_alone(vector));
     let failed = judged.into_iter().filter(|(_, judged)| judged.is_err());

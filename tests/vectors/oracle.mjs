@@ -94,7 +94,7 @@ const unjudged = suite.vectors.filter((vector) => older && [...exchanges(vector)
 const disagreeing = new Set();
 for (const vector of suite.vectors.filter((vector) => !unjudged.includes(vector))) {
   for (const { request, reply, end } of exchanges(vector)) {
-    const wanted = request ? `"${toHex(respond(request))}" fin` : '"" closed';
+    const wanted = request ? `"${toHex(respond(request))}" ${vector.expect.end === "gone" ? "gone" : "fin"}` : '"" closed';
     if (wanted === `"${reply}" ${end}`) continue;
     disagreeing.add(vector.id);
     console.log(`${vector.id}: stated "${reply}" ${end}, recomputed ${wanted}`);

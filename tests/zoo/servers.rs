@@ -372,6 +372,99 @@ pub const WRONG: &[Wrong] = &[
         }
     }),
     (
+        "answers a full request at its deadline, for want of LF",
+        |c, _| {
+            let mut request = Vec::new();
+            while !request.contains(&b'\n') {
+                match c.read(LIMIT) {
+                    Some(bytes) if !bytes.is_empty() => request.extend(bytes),
+                    None if request.len() < LIMIT => return,
+                    _ => break,
+                }
+            }
+            c.deadline += DEADLINE;
+            let length = complete(&request).unwrap_or(request.len());
+            c.finish(&process(&request[..length]));
+        },
+    ),
+    (
+        "answers at the end of the stream, or its deadline",
+        |c, _| {
+            let mut request = Vec::new();
+            while let Some(bytes) = c.read(LIMIT)
+                && !bytes.is_empty()
+            {
+                request.extend(bytes);
+            }
+            c.deadline += DEADLINE;
+            if let Some(length) = complete(&request) {
+                c.finish(&process(&request[..length]));
+            }
+        },
+    ),
+    ("ends its side a second after its reply", |c, _| {
+        if let Some(request) = c.right_request() {
+            c.write(&process(&request));
+            thread::sleep(Duration::from_millis(1200));
+            c.half_close();
+            c.drain();
+        }
+    }),
+    ("keeps a connection for ever behind its reply", |c, _| {
+        if let Some(request) = c.right_request() {
+            c.deadline += Duration::from_secs(30);
+            c.finish(&process(&request));
+        }
+    }),
+    (
+        "replies and discards one connection after another",
+        |c, memory| {
+            if let Some(request) = c.right_request() {
+                let turn = memory.text.lock().unwrap();
+                c.finish(&process(&request));
+                drop(turn);
+            }
+        },
+    ),
+    ("reads no surplus", |c, _| {
+        if let Some(request) = c.right_request() {
+            c.write(&process(&request));
+            c.half_close();
+            thread::sleep(c.deadline.saturating_duration_since(Instant::now()));
+        }
+    }),
+    ("discards for half a second", |c, _| {
+        if let Some(request) = c.right_request() {
+            c.deadline = Instant::now() + Duration::from_millis(500);
+            c.finish(&process(&request));
+        }
+    }),
+    ("ends its side alone at its deadline", |c, _| {
+        if let Some(request) = c.right_request() {
+            return c.finish(&process(&request));
+        }
+        c.half_close();
+        thread::sleep(Duration::from_secs(30));
+    }),
+    (
+        "gives up when half a second passes between two pieces",
+        |c, _| {
+            let last = c.deadline;
+            let mut request = Vec::new();
+            while complete(&request).is_none() {
+                c.deadline = last.min(Instant::now() + Duration::from_millis(500));
+                match c.read(LIMIT) {
+                    None => return,
+                    Some(bytes) if bytes.is_empty() => break,
+                    Some(bytes) => request.extend(bytes),
+                }
+            }
+            c.deadline = last;
+            let length = complete(&request).unwrap_or(request.len());
+            c.finish(&process(&request[..length]));
+        },
+    ),
+    (
         "forgets the reply of every fiftieth connection",
         |c, memory| {
             if let Some(request) = c.right_request() {
