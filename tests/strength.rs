@@ -290,6 +290,13 @@ const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
         let _ = stream.read(&mut [0]);
         request
     }),
+    ("reads on after the end", |stream| {
+        let request = framed(stream)?;
+        if !is_done(&request) {
+            let _ = stream.read(&mut [0]);
+        }
+        Ok(request)
+    }),
     ("takes an interrupt for a failure", |stream| {
         let wrong = but(ErrorKind::Interrupted, |_| Some(Err(Turn::Failure)));
         frame(stream, is_done, wrong)
@@ -539,6 +546,39 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         let _ = peer.half_close();
         discard(peer);
     }),
+    (
+        "answers where there is no request, and goes",
+        |peer| match request(peer) {
+            None => drop(peer.write(b"X")),
+            Some(request) => {
+                let _ = peer.write_all(&process(&request));
+                let _ = peer.half_close();
+                discard(peer);
+            }
+        },
+    ),
+    ("begins its reply before the request is complete", |peer| {
+        let early = std::cell::Cell::new(false);
+        let begun = |request: &[u8]| {
+            early.set(request.len() == 1 && request[0].is_ascii_alphanumeric());
+            early.get() || is_done(request)
+        };
+        let Ok(mut request) = frame(peer, begun, stopped) else {
+            return;
+        };
+        let mut written = 0;
+        if early.get() {
+            let _ = peer.write_all(&request.to_ascii_uppercase());
+            written = 1;
+            match frame(peer, is_done, stopped) {
+                Ok(rest) if request.len() + rest.len() <= LIMIT => request.extend(rest),
+                _ => return,
+            }
+        }
+        let _ = peer.write_all(&process(&request)[written..]);
+        let _ = peer.half_close();
+        discard(peer);
+    }),
     ("writes before the request is complete", |peer| {
         let mut first = [0];
         while let Err(error) = peer.read(&mut first) {
@@ -765,4 +805,21 @@ fn the_other_laws_catch_every_fault_by_the_seeds() {
         LITERAL.check(&render, seed)
     });
     assert_eq!(left, [""; 0], "literals survive");
+}
+
+#[test]
+fn a_peer_that_is_gone_fails_a_half_close_and_no_other_does() {
+    for ending in [Turn::End, Turn::TimeOut, Turn::Failure] {
+        let mut reads = [ending; conversation::TURNS];
+        reads[0] = Turn::Segment(usize::MAX);
+        let course = conversation::Conversation {
+            reads,
+            writes: reads,
+            wire: b"x\n",
+        };
+        let mut peer = Peer::new(&course);
+        assert!(peer.half_close().is_ok(), "it has not gone yet");
+        assert_eq!(request(&mut peer), Some(b"x\n".to_vec()));
+        assert_eq!(peer.half_close().is_err(), ending == Turn::Failure);
+    }
 }
