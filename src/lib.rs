@@ -48,8 +48,13 @@ pub mod spec;
 mod table;
 #[cfg(feature = "arbitrary")]
 pub mod targets;
+mod upper;
 
-pub use process::{BUFFER, LIMIT, clip, process, process_into, upper};
+pub use process::{clip, process, process_into};
+pub use upper::{BUFFER, upper};
+
+/// The most bytes that a request or a reply has (SPEC CAP-2).
+pub const LIMIT: usize = 1024;
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

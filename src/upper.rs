@@ -1,0 +1,242 @@
+//! The upper-casing of bytes, in one pass, by the table of [`crate::table`].
+//!
+//! Text is mapped in runs of one kind, each in a loop of its own: there the length of a character
+//! is constant, so the processor begins with the next before it is done with the last, and a
+//! compiler makes instructions for many bytes of what is done to each byte of a block.
+//!
+//! Rules of this file: as those of `process.rs`. Each trick has its reason beside it, and was
+//! measured (`benches/core.rs`).
+
+use crate::LIMIT;
+use crate::table::{DELTAS, INDEX, OTHERS};
+
+/// `bytes` with each well-formed character replaced by its full uppercase mapping, and all other
+/// bytes as they are (SPEC UPPER-1 to UPPER-5). At most three times as long as `bytes`.
+///
+/// ```
+/// assert_eq!(upcase::upper("ŉ \u{390}".as_bytes()), "ʼN \u{399}\u{308}\u{301}".as_bytes());
+/// ```
+#[must_use]
+pub fn upper(bytes: &[u8]) -> Vec<u8> {
+    let (mut mapped, mut buffer) = (Vec::with_capacity(bytes.len()), [0; BUFFER]);
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let (taken, filled) = map(rest, &mut buffer);
+        mapped.extend_from_slice(&buffer[..filled]);
+        rest = &rest[taken..];
+    }
+    mapped
+}
+
+/// How many bytes are mapped at once: of ASCII, and of other Western text.
+const LONG: usize = 64;
+const SHORT: usize = 32;
+
+/// How long a buffer for [`process_into`](crate::process_into) is: [`LIMIT`] bytes, and what may begin before the limit.
+pub const BUFFER: usize = LIMIT + LONG;
+
+/// How far a mapping has come: how many bytes of the text are taken, and how many of the buffer are
+/// filled.
+#[derive(Clone, Copy, PartialEq)]
+struct At {
+    from: usize,
+    to: usize,
+}
+
+/// Maps `text` into `buffer` until its end, or until [`LIMIT`] bytes or more are filled. How many
+/// bytes of the text that took, and how many of the buffer.
+pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
+    let mut at = At { from: 0, to: 0 };
+    while at.from < text.len() && at.to < LIMIT {
+        let start = at;
+        let first = text[at.from];
+        if first.is_ascii() || first == 0xC3 {
+            map_western(text, buffer, &mut at);
+        }
+        if at == start {
+            match first {
+                0x00..=0xDF => map_pairs(text, buffer, &mut at),
+                0xE0..=0xEF => map_run::<3>(text, buffer, &mut at),
+                0xF0..=0xFF => map_run::<4>(text, buffer, &mut at),
+            }
+        }
+        if at == start {
+            // A byte that is not part of a character stays (SPEC UPPER-4).
+            buffer[at.to] = text[at.from];
+            at.from += 1;
+            at.to += 1;
+        }
+    }
+    (at.from, at.to)
+}
+
+/// Maps Western text: ASCII, and characters that begin with C3, which are the letters of Latin-1.
+#[inline]
+fn map_western(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
+    while at.to < LIMIT
+        && let Some(block) = text[at.from..].first_chunk::<LONG>()
+        && block.is_ascii()
+    {
+        let room = &mut buffer[at.to..at.to + LONG];
+        room.copy_from_slice(block);
+        room.make_ascii_uppercase();
+        at.from += LONG;
+        at.to += LONG;
+    }
+    while at.to < LIMIT
+        && let Some(block) = text[at.from..].first_chunk()
+        && let room = buffer[at.to..].first_chunk_mut().expect("BUFFER has room")
+        && map_latin_1(block, room)
+    {
+        // What the last byte begins is left to the next block.
+        let length = SHORT - usize::from(block[SHORT - 1] == 0xC3);
+        at.from += length;
+        at.to += length;
+    }
+    while at.to < LIMIT
+        && let Some(byte) = text.get(at.from).filter(|byte| byte.is_ascii())
+    {
+        buffer[at.to] = byte.to_ascii_uppercase();
+        at.from += 1;
+        at.to += 1;
+    }
+}
+
+/// Maps a block of ASCII and characters that begin with C3, of which DF is not mapped to one, nor
+/// FF to one that begins so, and F7 has no capital. Whether the block is nothing else.
+#[inline]
+fn map_latin_1(block: &[u8; SHORT], room: &mut [u8; SHORT]) -> bool {
+    let mut fits = true;
+    let mut before = [0; SHORT];
+    before[1..].copy_from_slice(&block[..SHORT - 1]);
+    for ((room, byte), before) in room.iter_mut().zip(*block).zip(before) {
+        let second = before == 0xC3;
+        let first = byte < 0x80 || byte == 0xC3;
+        let letter = matches!(byte, 0x80..=0x9E | 0xA0..=0xBE);
+        fits &= if second { letter } else { first };
+        let small = if second {
+            matches!(byte, 0xA0..=0xB6 | 0xB8..)
+        } else {
+            byte.is_ascii_lowercase()
+        };
+        *room = byte - (u8::from(small) << 5);
+    }
+    fits
+}
+
+/// The last byte of ASCII before the letters.
+const LAST_SIGN: u8 = b'@';
+
+/// For each character of two bytes, by the eleven bits of its number, the two bytes that it is
+/// mapped to; or two zeros.
+static PAIRS: [[u8; 2]; 0x800] = {
+    let mut pairs = [[0; 2]; 0x800];
+    let mut number = 0x80;
+    while number < pairs.len() {
+        let delta = DELTAS[INDEX[number >> 6] as usize][number & 0x3F] as usize;
+        if delta != 1 {
+            let [low, high, ..] = ((number + delta) & 0xFFFF).to_le_bytes();
+            pairs[number] = [0xC0 | high << 2 | low >> 6, 0x80 | low & 0x3F];
+        }
+        number += 1;
+    }
+    pairs
+};
+
+/// Maps characters of two bytes, and the spaces and signs of ASCII between them.
+#[inline]
+fn map_pairs(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
+    while at.to < LIMIT
+        && let Some(unit) = text[at.from..].first_chunk()
+    {
+        match *unit {
+            [a @ 0xC2..=0xDF, b @ 0x80..=0xBF] => {
+                let number = u32::from(a & 0x1F) << 6 | u32::from(b & 0x3F);
+                let pair = PAIRS[number as usize];
+                at.from += 2;
+                if pair == [0, 0] {
+                    at.to += map_otherwise(number, &mut buffer[at.to..]);
+                } else {
+                    buffer[at.to..at.to + 2].copy_from_slice(&pair);
+                    at.to += 2;
+                }
+            }
+            [ascii @ ..=LAST_SIGN, _] => {
+                buffer[at.to] = ascii;
+                at.from += 1;
+                at.to += 1;
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Maps characters of `N` bytes, three or four, and the same signs.
+#[inline]
+fn map_run<const N: usize>(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
+    while at.to < LIMIT
+        && let Some(unit) = text[at.from..].first_chunk::<N>()
+    {
+        if unit[0] <= LAST_SIGN {
+            buffer[at.to] = unit[0];
+            at.from += 1;
+            at.to += 1;
+            continue;
+        }
+        let Some(number) = decode(*unit) else {
+            return;
+        };
+        at.from += N;
+        let block = INDEX.get(number as usize >> 6).copied().unwrap_or(0);
+        let delta = DELTAS[usize::from(block)][number as usize & 0x3F];
+        match delta {
+            0 => {
+                buffer[at.to..at.to + N].copy_from_slice(unit);
+                at.to += N;
+            }
+            1 => at.to += map_otherwise(number, &mut buffer[at.to..]),
+            _ => {
+                // The mapping is one character of as many bytes, and of the same plane.
+                let mapped = number & !0xFFFF | (number + u32::from(delta)) & 0xFFFF;
+                let bits = |n: usize| (mapped >> (6 * (N - 1 - n))).to_le_bytes()[0];
+                let mut unit = [0; N];
+                unit[0] = lead::<N>() | bits(0);
+                for (n, byte) in unit.iter_mut().enumerate().skip(1) {
+                    *byte = 0x80 | bits(n) & 0x3F;
+                }
+                buffer[at.to..at.to + N].copy_from_slice(&unit);
+                at.to += N;
+            }
+        }
+    }
+}
+
+/// What the first of `N` bytes begins with.
+const fn lead<const N: usize>() -> u8 {
+    [0xC0, 0xE0, 0xF0][N - 2]
+}
+
+/// The number of the character that `unit` is; none where it is ill-formed, be it overlong, a
+/// surrogate, or past the end.
+#[inline]
+fn decode<const N: usize>(unit: [u8; N]) -> Option<u32> {
+    let own = 0x7F >> N; // the bits of the first byte that are not what it begins with
+    let mut number = u32::from(unit[0] & own);
+    let mut well_formed = unit[0] & !own == lead::<N>();
+    for byte in &unit[1..] {
+        number = number << 6 | u32::from(byte & 0x3F);
+        well_formed &= byte & 0xC0 == 0x80;
+    }
+    let (first, last) = [(0x80, 0x7FF), (0x800, 0xFFFF), (0x1_0000, 0x10_FFFF)][N - 2];
+    well_formed &= first <= number && number <= last && number & !0x7FF != 0xD800;
+    well_formed.then_some(number)
+}
+
+/// Writes the mapping of the character `number`, which is not one of as many bytes. Its length.
+#[cold]
+fn map_otherwise(number: u32, room: &mut [u8]) -> usize {
+    let found = OTHERS.binary_search_by_key(&number, |(character, _)| u32::from(*character));
+    let mapping = found.map_or("", |at| OTHERS[at].1).as_bytes();
+    room[..mapping.len()].copy_from_slice(mapping);
+    mapping.len()
+}
