@@ -317,7 +317,8 @@ fn concatenation(process: Process, input: &[u8]) -> Result<(), Breach> {
     // A seam beside each quarter of the text: enough to meet every pair of neighbours in the
     // course of many inputs, without work that grows with the square of the length.
     for seam in (1..=3).map(|quarter| text.len() * quarter / 4) {
-        let (a, b) = text.split_at(text.floor_char_boundary(seam));
+        let boundary = (0..=seam).rfind(|at| text.is_char_boundary(*at));
+        let (a, b) = text.split_at(boundary.unwrap_or(0));
         if a.is_empty() || b.is_empty() || a.ends_with(WHITE_SPACE) || b.starts_with(WHITE_SPACE) {
             continue;
         }

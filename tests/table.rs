@@ -127,6 +127,8 @@ fn list<T: Display>(values: &[T]) -> String {
 }
 
 /// `README.md` says how to generate it anew.
+///
+/// SPEC: UPPER-1, UPPER-2
 #[test]
 fn the_table_is_generated_from_the_database() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/table.rs");

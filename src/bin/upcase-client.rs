@@ -61,7 +61,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    cli::seconds(text, Duration::from_hours(1))
+    cli::seconds(text, Duration::from_secs(60 * 60))
 }
 
 fn main() -> ExitCode {
