@@ -25,7 +25,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upcase::log::{self, Log};
 use upcase::server::{BACKLOG, Duplex, Server, Service, exchange};
-use upcase::{LIMIT, process};
+use upcase::{BUFFER, LIMIT, process, process_into};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 10_000;
@@ -99,11 +99,11 @@ const CONTENDERS: [Contender; 5] = [
 struct Console(Option<Log>);
 
 impl Service for Console {
-    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8> {
+    fn answer<'r>(&self, peer: IpAddr, request: &[u8], room: &'r mut [u8; BUFFER]) -> &'r [u8] {
         if let Some(log) = &self.0 {
             log.request(peer, request);
         }
-        process(request)
+        process_into(request, room)
     }
 }
 
@@ -150,7 +150,9 @@ async fn exchange_of_tasks(mut stream: tokio::net::TcpStream) -> io::Result<()> 
             break &buffer[..length];
         }
     };
-    stream.write_all(&process(request)).await?;
+    stream
+        .write_all(process_into(request, &mut [0; BUFFER]))
+        .await?;
     stream.shutdown().await?;
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
@@ -163,7 +165,7 @@ fn thread_per_connection(listener: TcpListener) {
         thread::spawn(move || {
             stream.set_read_timeout(Some(TIMEOUT))?;
             stream.set_write_timeout(Some(TIMEOUT))?;
-            exchange(&mut Blocking(stream), process)
+            exchange(&mut Blocking(stream), process_into)
         });
     }
 }

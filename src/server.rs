@@ -33,9 +33,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crate::LIMIT;
 use crate::deadline::Timed;
 use crate::request::{Received, is_time_out, receive};
+use crate::{BUFFER, LIMIT};
 
 /// The longest time that a server may give a connection (SPEC TIME-1).
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,9 +69,9 @@ const ABORTED_PAUSE: Duration = Duration::from_millis(1);
 
 /// What a server does with requests.
 pub trait Service: Sync {
-    /// The reply to `request`, which came from `peer`. It should not wait: while it does, it keeps
-    /// one of the few workers that are at work.
-    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8>;
+    /// The reply to `request`, which came from `peer`; it may be made in `room`. This should not
+    /// wait: while it does, it keeps one of the few workers that are at work.
+    fn answer<'r>(&self, peer: IpAddr, request: &[u8], room: &'r mut [u8; BUFFER]) -> &'r [u8];
 
     /// Called when serving is hampered, though it goes on: a connection could not be accepted, or
     /// a thread not be started, for the reason in `error`. It may be called often, and should not
@@ -80,9 +80,12 @@ pub trait Service: Sync {
 }
 
 /// A bare function is a service that knows nothing of peers.
-impl<F: Fn(&[u8]) -> Vec<u8> + Sync> Service for F {
-    fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
-        self(request)
+impl<F> Service for F
+where
+    F: for<'r> Fn(&[u8], &'r mut [u8; BUFFER]) -> &'r [u8] + Sync,
+{
+    fn answer<'r>(&self, _: IpAddr, request: &[u8], room: &'r mut [u8; BUFFER]) -> &'r [u8] {
+        self(request, room)
     }
 }
 
@@ -130,11 +133,11 @@ pub trait Duplex: Read + Write {
 /// was up. The peer has its whole reply, or not a byte of it, unless writing it failed.
 pub fn exchange(
     stream: &mut (impl Duplex + ?Sized),
-    answer: impl FnOnce(&[u8]) -> Vec<u8>,
+    answer: impl for<'r> FnOnce(&[u8], &'r mut [u8; BUFFER]) -> &'r [u8],
 ) -> io::Result<()> {
     let mut buffer = [0; LIMIT];
     match receive(stream, &mut buffer) {
-        Received::Complete(request) => stream.write_all(&answer(request))?,
+        Received::Complete(request) => write_reply(stream, request, answer)?,
         Received::Incomplete => return Err(ErrorKind::TimedOut.into()),
         Received::Failed(error) => return Err(error),
     }
@@ -150,11 +153,21 @@ pub fn exchange(
     }
 }
 
+/// A function of its own, so that nobody whose peer has stalled has its buffer on the stack.
+#[inline(never)]
+fn write_reply(
+    stream: &mut (impl Duplex + ?Sized),
+    request: &[u8],
+    answer: impl for<'r> FnOnce(&[u8], &'r mut [u8; BUFFER]) -> &'r [u8],
+) -> io::Result<()> {
+    stream.write_all(answer(request, &mut [0; BUFFER]))
+}
+
 /// A server of one listener.
 ///
 /// ```
 /// use std::{net::TcpListener, num::NonZeroUsize, thread, time::Duration};
-/// use upcase::{client, process, server::Server};
+/// use upcase::{client, process_into, server::Server};
 ///
 /// let server = Server::new(
 ///     TcpListener::bind("127.0.0.1:0")?,
@@ -162,7 +175,7 @@ pub fn exchange(
 ///     NonZeroUsize::new(100).unwrap(),
 /// )?;
 /// thread::scope(|scope| {
-///     let serving = scope.spawn(|| server.run(&process));
+///     let serving = scope.spawn(|| server.run(&process_into));
 ///     let reply = client::exchange(&server.address().to_string(), b"hello", Duration::from_secs(5));
 ///     assert_eq!(reply.unwrap(), b"HELLO");
 ///     server.stop();
@@ -380,7 +393,9 @@ impl Server {
             stall,
         };
         // An error is the peer's doing and the peer's loss; there is nobody to tell.
-        let _ = exchange(&mut stream, |request| service.answer(peer.ip(), request));
+        let _ = exchange(&mut stream, |request, room| {
+            service.answer(peer.ip(), request, room)
+        });
     }
 
     /// Closes the server to newcomers, and wakes a worker that waits for one, which does the

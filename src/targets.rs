@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use crate::conversation::{self, Conversation};
 use crate::laws::{self, Violation};
-use crate::{LIMIT, client, process, render, request, server};
+use crate::{LIMIT, client, process, process_into, render, request, server};
 
 /// The body of a fuzz target.
 pub type Target = fn(&[u8]) -> Result<(), Violation>;
@@ -56,7 +56,7 @@ pub fn course(bytes: &[u8]) -> Conversation<'_> {
 
 fn serve(peer: &mut conversation::Peer) {
     // What it returns is for the caller; what it did is judged.
-    let _ = server::exchange(peer, process);
+    let _ = server::exchange(peer, process_into);
 }
 
 fn read_reply(stream: &mut dyn std::io::Read) -> Option<Vec<u8>> {

@@ -4,6 +4,7 @@
 
 mod programs;
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -307,7 +308,7 @@ fn faults_of_accept_are_waited_out_without_a_spin_and_no_worker_is_lost() {
             held
         };
         thread::scope(|scope| {
-            let serving = scope.spawn(|| server.run(&upcase::process));
+            let serving = scope.spawn(|| server.run(&upcase::process_into));
             let stopping = Stopping(&server);
             let held = occupy();
             error.store(errno.raw_os_error(), Ordering::SeqCst);
@@ -413,8 +414,16 @@ fn errno_name(errno: Errno) -> &'static str {
 fn threads_that_cannot_be_started_leave_those_who_serve() {
     let _turn = beside_others();
     let server = Server::start(&["--timeout", "1"]);
+    // Threads have their memory when they have worked.
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let size = Cell::new(0);
+    until("its size stays", || {
+        thread::sleep(Duration::from_millis(50));
+        let before = size.replace(status(&server, "VmSize"));
+        before == size.get()
+    });
     // Room for what serving takes, and not for another stack.
-    let room = (status(&server, "VmSize") + 128) * 1024;
+    let room = (size.get() + 128) * 1024;
     let limit = Rlimit {
         current: Some(room),
         maximum: None,
@@ -426,7 +435,7 @@ fn threads_that_cannot_be_started_leave_those_who_serve() {
         assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
     }
     let (stdout, stderr) = server.stop();
-    assert_eq!(stdout.len(), 2 * 10);
+    assert_eq!(stdout.len(), 2 * 11);
     let said = stderr.first().expect("the operator is told");
     assert!(
         said.contains("serving is hampered, and goes on: "),

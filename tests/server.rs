@@ -556,18 +556,19 @@ impl Drop for Stopping<'_> {
     }
 }
 
+fn panics_on_demand<'r>(request: &[u8], room: &'r mut [u8; upcase::BUFFER]) -> &'r [u8] {
+    assert!(request != b"panic\n", "as the request asked for");
+    upcase::process_into(request, room)
+}
+
 /// SPEC: TIME-4
 #[test]
 fn a_panic_costs_its_exchange_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let one = NonZeroUsize::MIN;
     let server = upcase::server::Server::new(listener, Duration::from_secs(5), one).unwrap();
-    let service = |request: &[u8]| {
-        assert!(request != b"panic\n", "as the request asked for");
-        upcase::process(request)
-    };
     thread::scope(|scope| {
-        let serving = scope.spawn(|| server.run(&service));
+        let serving = scope.spawn(|| server.run(&panics_on_demand));
         let stopping = Stopping(&server);
         for _ in 0..3 {
             let mut peer = Peer::connect(server.address());

@@ -23,6 +23,7 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, SockRef, Socket, Type};
 use upcase::log::{self, Log};
 use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service};
+use upcase::{BUFFER, process_into};
 
 /// How long the log may take to write what is left when everything else has ended.
 const LOG_PATIENCE: Duration = Duration::from_millis(500);
@@ -103,11 +104,11 @@ struct Console {
 }
 
 impl Service for Console {
-    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8> {
+    fn answer<'r>(&self, peer: IpAddr, request: &[u8], room: &'r mut [u8; BUFFER]) -> &'r [u8] {
         if !self.quiet {
             self.log.request(peer, request);
         }
-        upcase::process(request)
+        process_into(request, room)
     }
 
     fn hampered(&self, error: &io::Error) {
