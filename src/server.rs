@@ -4,10 +4,10 @@
 //!
 //! - *Workers* are threads that block in `accept` on one shared listener; the kernel hands each
 //!   connection to one of them, and there is nothing else to hand over. A worker is *at work*
-//!   while it waits or its exchange is young, and *stalled* when that has gone on for [`YOUNG`].
+//!   while it waits or its exchange is young, and *stalled* when that has gone on for `YOUNG`.
 //!   Few at work are enough to keep the processors busy, and more would take them from each other;
-//!   so the worker that leaves nobody waiting starts another only if less than [`ENOUGH`] are. One
-//!   that leaves nobody waiting by stalling starts two, up to [`PLENTY`]: where one peer is slow,
+//!   so the worker that leaves nobody waiting starts another only if fewer than `ENOUGH` are. One
+//!   that leaves nobody waiting by stalling starts two, up to `PLENTY`: where one peer is slow,
 //!   others are. One that comes back and finds others waiting ends if there are enough. With the
 //!   stalled, they are as many as connections may be; past that bound connections wait in the
 //!   kernel's queue.
