@@ -319,7 +319,7 @@ fn concatenation(process: Process, input: &[u8]) -> Result<(), Breach> {
     for seam in (1..=3).map(|quarter| text.len() * quarter / 4) {
         let boundary = (0..=seam).rfind(|at| text.is_char_boundary(*at));
         let (a, b) = text.split_at(boundary.unwrap_or(0));
-        if a.is_empty() || b.is_empty() || a.ends_with(WHITE_SPACE) || b.starts_with(WHITE_SPACE) {
+        if a.ends_with(WHITE_SPACE) || b.starts_with(WHITE_SPACE) {
             continue;
         }
         let wanted = [process(a.as_bytes()), process(b.as_bytes())].concat();

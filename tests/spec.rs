@@ -200,7 +200,11 @@ fn the_laws_have_names_of_their_own_and_catch_a_process_that_echoes() {
         assert!(!law.clauses.is_empty(), "{} follows from nothing", law.name);
     }
     let echo = |request: &[u8]| request.to_vec();
-    assert!(laws::judge(&echo, b"hello").is_err());
+    let violation = laws::judge(&echo, b"hello").unwrap_err().to_string();
+    // Who breaks a law is told which, by what clause, and how.
+    for part in ["upper-cased", "UPPER-1", "b\"hello\"", "wanted"] {
+        assert!(violation.contains(part), "{violation}");
+    }
 }
 
 #[test]
