@@ -173,6 +173,6 @@ fn main() {
     }
     if let Some(path) = arguments.svg {
         let title = "Time for 1024 bytes, as a ratio to process_into (less is better)";
-        chart::draw(&path, title, &names, &drawn).expect("to draw");
+        chart::draw(&path, title, &names, &drawn, 8.0).expect("to draw");
     }
 }

@@ -342,6 +342,6 @@ fn main() {
     if let Some(path) = arguments.svg {
         let names = CONTENDERS.each_ref().map(|contender| contender.name);
         let title = "Requests a second, as a ratio to this server (more is better)";
-        chart::draw(&path, title, &names, &ratios).expect("to draw");
+        chart::draw(&path, title, &names, &ratios, 2.0).expect("to draw");
     }
 }
