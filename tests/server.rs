@@ -157,6 +157,17 @@ fn dripping_bytes_do_not_put_off_the_deadline() {
     }
 }
 
+/// SPEC: TIME-1
+#[test]
+fn a_request_that_is_complete_shortly_before_the_deadline_is_answered() {
+    let server = Server::start(&["--timeout", "4"]);
+    let mut peer = server.connect();
+    peer.send(b"hel");
+    thread::sleep(Duration::from_millis(3650)); // what a slow peer does, and more than 7/8
+    peer.send(b"lo\n");
+    assert_eq!(peer.reply(), b"HELLO");
+}
+
 /// SPEC: TIME-3
 #[test]
 fn two_clients_are_answered_while_a_third_stalls() {
