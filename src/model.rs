@@ -1,5 +1,6 @@
-//! The naive oracle: the transformation, the framing and the byte literal written from SPEC.md alone, too simple to
-//! be wrong, never fast, and without a helper in common with the code that it judges.
+//! The naive oracle: the transformation, the framing and the byte literal written from SPEC.md
+//! alone, too simple to be wrong, never fast, and without a helper in common with the code that it
+//! judges.
 //!
 //! It works on lists of [`Unit`]s, decodes UTF-8 by Table 3-7 of the Unicode Standard row by row,
 //! and does one step of the specification after another.

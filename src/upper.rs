@@ -43,11 +43,18 @@ struct At {
     to: usize,
 }
 
+impl At {
+    /// Whether a reply could still take from what comes.
+    fn has_room(self) -> bool {
+        self.to < LIMIT
+    }
+}
+
 /// Maps `text` into `buffer` until its end, or until [`LIMIT`] bytes or more are filled. How many
 /// bytes of the text that took, and how many of the buffer.
 pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
     let mut at = At { from: 0, to: 0 };
-    while at.from < text.len() && at.to < LIMIT {
+    while at.from < text.len() && at.has_room() {
         let start = at;
         let first = text[at.from];
         if first.is_ascii() || first == 0xC3 {
@@ -73,7 +80,7 @@ pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
 /// Maps Western text: ASCII, and characters that begin with C3, which are the letters of Latin-1.
 #[inline]
 fn map_western(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
-    while at.to < LIMIT
+    while at.has_room()
         && let Some(block) = text[at.from..].first_chunk::<LONG>()
         && block.is_ascii()
     {
@@ -83,7 +90,7 @@ fn map_western(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
         at.from += LONG;
         at.to += LONG;
     }
-    while at.to < LIMIT
+    while at.has_room()
         && let Some(block) = text[at.from..].first_chunk()
         && let room = buffer[at.to..].first_chunk_mut().expect("BUFFER has room")
         && map_latin_1(block, room)
@@ -93,7 +100,7 @@ fn map_western(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
         at.from += length;
         at.to += length;
     }
-    while at.to < LIMIT
+    while at.has_room()
         && let Some(byte) = text.get(at.from).filter(|byte| byte.is_ascii())
     {
         buffer[at.to] = byte.to_ascii_uppercase();
@@ -146,7 +153,7 @@ static PAIRS: [[u8; 2]; 0x800] = {
 /// Maps characters of two bytes, and the spaces and signs of ASCII between them.
 #[inline]
 fn map_pairs(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
-    while at.to < LIMIT
+    while at.has_room()
         && let Some(unit) = text[at.from..].first_chunk()
     {
         match *unit {
@@ -174,7 +181,7 @@ fn map_pairs(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
 /// Maps characters of `N` bytes, three or four, and the same signs.
 #[inline]
 fn map_run<const N: usize>(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
-    while at.to < LIMIT
+    while at.has_room()
         && let Some(unit) = text[at.from..].first_chunk::<N>()
     {
         if unit[0] <= LAST_SIGN {
@@ -213,11 +220,12 @@ fn map_run<const N: usize>(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) 
 
 /// What the first of `N` bytes begins with.
 const fn lead<const N: usize>() -> u8 {
-    [0xC0, 0xE0, 0xF0][N - 2]
+    !(0xFF >> N)
 }
 
-/// The number of the character that `unit` is; none where it is ill-formed, be it overlong, a
-/// surrogate, or past the end.
+/// The number of the character that `unit` is; none where its bytes are not those of one, or more
+/// than it needs. Surrogates, and what is past the last character, have a number too; the table
+/// maps them to themselves, so they need no look.
 #[inline]
 fn decode<const N: usize>(unit: [u8; N]) -> Option<u32> {
     let own = 0x7F >> N; // the bits of the first byte that are not what it begins with
@@ -227,8 +235,7 @@ fn decode<const N: usize>(unit: [u8; N]) -> Option<u32> {
         number = number << 6 | u32::from(byte & 0x3F);
         well_formed &= byte & 0xC0 == 0x80;
     }
-    let (first, last) = [(0x80, 0x7FF), (0x800, 0xFFFF), (0x1_0000, 0x10_FFFF)][N - 2];
-    well_formed &= first <= number && number <= last && number & !0x7FF != 0xD800;
+    well_formed &= number >> (5 * N - 4) != 0; // fewer bytes have room for so many bits
     well_formed.then_some(number)
 }
 
