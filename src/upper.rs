@@ -35,17 +35,16 @@ const SHORT: usize = 32;
 /// How long a buffer for [`process_into`](crate::process_into) is: [`LIMIT`] bytes, and what may begin before the limit.
 pub const BUFFER: usize = LIMIT + LONG;
 
-/// How far a mapping has come: how many bytes of the text are taken, and how many of the buffer are
+/// How far a mapping has come: what is left of the text, and how many bytes of the buffer are
 /// filled.
-#[derive(Clone, Copy, PartialEq)]
-struct At {
-    from: usize,
+struct At<'t> {
+    rest: &'t [u8],
     to: usize,
 }
 
-impl At {
+impl At<'_> {
     /// Whether a reply could still take from what comes.
-    fn has_room(self) -> bool {
+    fn has_room(&self) -> bool {
         self.to < LIMIT
     }
 }
@@ -53,60 +52,62 @@ impl At {
 /// Maps `text` into `buffer` until its end, or until [`LIMIT`] bytes or more are filled. How many
 /// bytes of the text that took, and how many of the buffer.
 pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
-    let mut at = At { from: 0, to: 0 };
-    while at.from < text.len() && at.has_room() {
-        let start = at;
-        let first = text[at.from];
+    let mut at = At { rest: text, to: 0 };
+    while at.has_room()
+        && let Some(first) = at.rest.first().copied()
+    {
+        let start = at.to;
         if first.is_ascii() || first == 0xC3 {
-            map_western(text, buffer, &mut at);
+            at = map_western(at, buffer);
         }
-        if at == start {
-            match first {
-                0x00..=0xDF => map_pairs(text, buffer, &mut at),
-                0xE0..=0xEF => map_run::<3>(text, buffer, &mut at),
-                0xF0..=0xFF => map_run::<4>(text, buffer, &mut at),
-            }
+        if at.to == start {
+            at = match first {
+                0x00..=0xDF => map_pairs(at, buffer),
+                0xE0..=0xEF => map_run::<3>(at, buffer),
+                0xF0..=0xFF => map_run::<4>(at, buffer),
+            };
         }
-        if at == start {
+        if at.to == start {
             // A byte that is not part of a character stays (SPEC UPPER-4).
-            buffer[at.to] = text[at.from];
-            at.from += 1;
+            buffer[at.to] = first;
+            at.rest = &at.rest[1..];
             at.to += 1;
         }
     }
-    (at.from, at.to)
+    (text.len() - at.rest.len(), at.to)
 }
 
 /// Maps Western text: ASCII, and characters that begin with C3, which are the letters of Latin-1.
 #[inline]
-fn map_western(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
+fn map_western<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     while at.has_room()
-        && let Some(block) = text[at.from..].first_chunk::<LONG>()
+        && let Some(block) = at.rest.first_chunk::<LONG>()
         && block.is_ascii()
     {
         let room = &mut buffer[at.to..at.to + LONG];
         room.copy_from_slice(block);
         room.make_ascii_uppercase();
-        at.from += LONG;
+        at.rest = &at.rest[LONG..];
         at.to += LONG;
     }
     while at.has_room()
-        && let Some(block) = text[at.from..].first_chunk()
+        && let Some(block) = at.rest.first_chunk()
         && let room = buffer[at.to..].first_chunk_mut().expect("BUFFER has room")
         && map_latin_1(block, room)
     {
         // What the last byte begins is left to the next block.
         let length = SHORT - usize::from(block[SHORT - 1] == 0xC3);
-        at.from += length;
+        at.rest = &at.rest[length..];
         at.to += length;
     }
     while at.has_room()
-        && let Some(byte) = text.get(at.from).filter(|byte| byte.is_ascii())
+        && let Some(byte) = at.rest.first().filter(|byte| byte.is_ascii())
     {
         buffer[at.to] = byte.to_ascii_uppercase();
-        at.from += 1;
+        at.rest = &at.rest[1..];
         at.to += 1;
     }
+    at
 }
 
 /// Maps a block of ASCII and characters that begin with C3, of which DF is not mapped to one, nor
@@ -152,15 +153,15 @@ static PAIRS: [[u8; 2]; 0x800] = {
 
 /// Maps characters of two bytes, and the spaces and signs of ASCII between them.
 #[inline]
-fn map_pairs(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
+fn map_pairs<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     while at.has_room()
-        && let Some(unit) = text[at.from..].first_chunk()
+        && let Some(unit) = at.rest.first_chunk()
     {
         match *unit {
             [a @ 0xC2..=0xDF, b @ 0x80..=0xBF] => {
                 let number = u32::from(a & 0x1F) << 6 | u32::from(b & 0x3F);
                 let pair = PAIRS[number as usize];
-                at.from += 2;
+                at.rest = &at.rest[2..];
                 if pair == [0, 0] {
                     at.to += map_otherwise(number, &mut buffer[at.to..]);
                 } else {
@@ -170,30 +171,31 @@ fn map_pairs(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
             }
             [ascii @ ..=LAST_SIGN, _] => {
                 buffer[at.to] = ascii;
-                at.from += 1;
+                at.rest = &at.rest[1..];
                 at.to += 1;
             }
-            _ => return,
+            _ => break,
         }
     }
+    at
 }
 
 /// Maps characters of `N` bytes, three or four, and the same signs.
 #[inline]
-fn map_run<const N: usize>(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) {
+fn map_run<'t, const N: usize>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     while at.has_room()
-        && let Some(unit) = text[at.from..].first_chunk::<N>()
+        && let Some(unit) = at.rest.first_chunk::<N>()
     {
         if unit[0] <= LAST_SIGN {
             buffer[at.to] = unit[0];
-            at.from += 1;
+            at.rest = &at.rest[1..];
             at.to += 1;
             continue;
         }
         let Some(number) = decode(*unit) else {
-            return;
+            break;
         };
-        at.from += N;
+        at.rest = &at.rest[N..];
         let block = INDEX.get(number as usize >> 6).copied().unwrap_or(0);
         let delta = DELTAS[usize::from(block)][number as usize & 0x3F];
         match delta {
@@ -216,6 +218,7 @@ fn map_run<const N: usize>(text: &[u8], buffer: &mut [u8; BUFFER], at: &mut At) 
             }
         }
     }
+    at
 }
 
 /// What the first of `N` bytes begins with.
