@@ -161,8 +161,6 @@ struct Notes {
     endings: usize,
     /// What was written.
     written: Vec<u8>,
-    /// How many bytes had been read when the first was written.
-    taken_before_writing: Option<usize>,
     write_failed: bool,
     half_closes: usize,
     half_close_failed: bool,
@@ -184,9 +182,6 @@ impl<'a> Peer<'a> {
     }
 
     fn accept(&mut self, bytes: &[u8]) -> usize {
-        self.notes
-            .taken_before_writing
-            .get_or_insert(self.notes.taken);
         self.notes.written.extend(bytes);
         bytes.len()
     }
@@ -369,18 +364,15 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
     let mut peer = Peer::new(conversation);
     serve(&mut peer);
     let notes = &peer.notes;
-    let too_early = |needed: usize| notes.taken_before_writing.is_some_and(|n| n < needed);
-    let fault = match conversation
+    let reply = conversation
         .request()
-        .map(|request| (request.len(), model::process(&request)))
-    {
+        .map(|request| model::process(&request));
+    let fault = match reply {
         None if notes.written.is_empty() => None,
+        // Nor before it is complete: it might never be, as far as a server knows.
         None => Some("nothing written, as there is no request".into()),
-        Some((_, reply)) if !reply.starts_with(&notes.written) => {
+        Some(reply) if !reply.starts_with(&notes.written) => {
             Some(format!("b\"{}\" or a part of it", reply.escape_ascii()))
-        }
-        Some((needed, _)) if too_early(needed) => {
-            Some("no byte before the request is complete".into())
         }
         Some(_) if notes.write_failed && notes.half_closes > 0 => {
             Some("no orderly end of a reply that is cut off".into())
@@ -389,7 +381,7 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
         Some(_) if notes.read_on => {
             Some("no read between the request and the half-close after its reply".into())
         }
-        Some((_, reply)) if notes.written.len() < reply.len() => {
+        Some(reply) if notes.written.len() < reply.len() => {
             Some(format!("b\"{}\", all of it", reply.escape_ascii()))
         }
         Some(_) if notes.half_closes != 1 => Some("one half-close after the reply".into()),

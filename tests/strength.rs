@@ -400,6 +400,13 @@ fn serve_by(
     }
 }
 
+/// All of a right exchange that comes after the request.
+fn reply(peer: &mut Peer, reply: &[u8]) {
+    if write(peer, reply).is_ok() && half_close(peer).is_ok() {
+        discard(peer);
+    }
+}
+
 fn write(peer: &mut Peer, reply: &[u8]) -> io::Result<()> {
     peer.write_all(reply)
 }
@@ -415,9 +422,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     }),
     ("echoes", |peer| {
         if let Some(request) = request(peer) {
-            let _ = peer.write_all(&request);
-            let _ = peer.half_close();
-            discard(peer);
+            reply(peer, &request);
         }
     }),
     ("writes once, and leaves the rest", |peer| {
@@ -472,10 +477,8 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         serve_by(
             peer,
             |peer, reply| {
-                (0..50)
-                    .take_while(|_| peer.write_all(reply).is_err())
-                    .for_each(drop);
-                Ok(())
+                let mut tries = (0..50).map(|_| peer.write_all(reply));
+                tries.find(Result::is_ok).ok_or(ErrorKind::BrokenPipe)?
             },
             half_close,
             discard,
@@ -509,8 +512,9 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     ("waits for the end before it answers", |peer| {
         if let Some(request) = request(peer) {
             discard(peer);
-            let _ = peer.write_all(&process(&request));
-            let _ = peer.half_close();
+            if write(peer, &process(&request)).is_ok() {
+                let _ = peer.half_close();
+            }
         }
     }),
     ("half-closes only when the peer has", |peer| {
@@ -542,55 +546,20 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     }),
     ("answers where there is no request", |peer| {
         let request = request(peer).unwrap_or_else(|| b"x".to_vec());
-        let _ = peer.write_all(&process(&request));
-        let _ = peer.half_close();
-        discard(peer);
+        reply(peer, &process(&request));
     }),
     (
         "answers where there is no request, and goes",
         |peer| match request(peer) {
             None => drop(peer.write(b"X")),
-            Some(request) => {
-                let _ = peer.write_all(&process(&request));
-                let _ = peer.half_close();
-                discard(peer);
-            }
+            Some(request) => reply(peer, &process(&request)),
         },
     ),
-    ("begins its reply before the request is complete", |peer| {
-        let early = std::cell::Cell::new(false);
-        let begun = |request: &[u8]| {
-            early.set(request.len() == 1 && request[0].is_ascii_alphanumeric());
-            early.get() || is_done(request)
-        };
-        let Ok(mut request) = frame(peer, begun, stopped) else {
-            return;
-        };
-        let mut written = 0;
-        if early.get() {
-            let _ = peer.write_all(&request.to_ascii_uppercase());
-            written = 1;
-            match frame(peer, is_done, stopped) {
-                Ok(rest) if request.len() + rest.len() <= LIMIT => request.extend(rest),
-                _ => return,
-            }
-        }
-        let _ = peer.write_all(&process(&request)[written..]);
-        let _ = peer.half_close();
-        discard(peer);
+    ("begins its reply when it knows the first letter", |peer| {
+        begin_at(peer, 1);
     }),
-    ("writes before the request is complete", |peer| {
-        let mut first = [0];
-        while let Err(error) = peer.read(&mut first) {
-            if error.kind() != ErrorKind::Interrupted {
-                return;
-            }
-        }
-        if first[0].is_ascii_alphanumeric() {
-            let _ = peer.write_all(&first.to_ascii_uppercase());
-        }
-        discard(peer);
-        let _ = peer.half_close();
+    ("begins its reply a byte before the limit", |peer| {
+        begin_at(peer, LIMIT - 1);
     }),
     ("does not discard", |peer| {
         serve_by(peer, write, half_close, |_| {});
@@ -611,6 +580,32 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         });
     }),
 ];
+
+/// A right exchange, but that the first letter of the reply is written after so many bytes of the
+/// request.
+fn begin_at(peer: &mut Peer, length: usize) {
+    let early = std::cell::Cell::new(false);
+    let begun = |request: &[u8]| {
+        early.set(request.len() == length && request[0].is_ascii_alphanumeric());
+        early.get() || is_done(request)
+    };
+    let Ok(mut request) = frame(peer, begun, stopped) else {
+        return;
+    };
+    let mut written = 0;
+    if early.get() {
+        if write(peer, &request[..1].to_ascii_uppercase()).is_err() {
+            return;
+        }
+        written = 1;
+        let rest = |rest: &[u8]| is_done(rest) || rest.len() == LIMIT - length;
+        match frame(peer, rest, stopped) {
+            Ok(rest) => request.extend(rest),
+            _ => return,
+        }
+    }
+    reply(peer, &process(&request)[written..]);
+}
 
 /// A right client's reading half, but for what it makes of what came and of how that ended.
 fn read_by(
@@ -805,6 +800,13 @@ fn the_other_laws_catch_every_fault_by_the_seeds() {
         LITERAL.check(&render, seed)
     });
     assert_eq!(left, [""; 0], "literals survive");
+}
+
+#[test]
+fn a_peer_takes_nothing_after_a_half_close() {
+    let mut peer = Peer::new(&course(b""));
+    assert!(peer.half_close().is_ok());
+    assert!(peer.write(b"x").is_err());
 }
 
 #[test]
