@@ -21,7 +21,7 @@ use crate::render::literal;
 /// a stuck output costs.
 const QUEUE: usize = 4096;
 
-/// How many entries are written at once, so that a busy log costs few system calls.
+/// How many more entries are written with the first, so that a busy log costs few system calls.
 const BATCH: usize = 256;
 
 /// How long entries gather before the next are written: to be woken for each would cost more than
@@ -142,7 +142,7 @@ impl Writer {
             }
             let start = lines.len();
             let mut requests = 0;
-            for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH - 1)) {
+            for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH)) {
                 match entry {
                     Entry::Ready(address) => {
                         lines.extend(format!("Servidor rodando em {address}\n").bytes());

@@ -446,6 +446,26 @@ fn threads_that_cannot_be_started_leave_those_who_serve() {
     assert!(hampered.count() <= 4, "{stderr:?}");
 }
 
+#[test]
+fn a_thread_that_the_start_needs_and_cannot_have_is_one_line_that_says_how_to_mend_it() {
+    let _turn = beside_others();
+    // For the signals, the log, and the first worker.
+    for call in 1..=3 {
+        let transcript = scratch(&format!("clone-{call}"));
+        let fault = format!("clone3:error=EAGAIN:when={call}");
+        let Some(mut command) = injecting(&[&fault], &transcript) else {
+            return;
+        };
+        command.arg(assert_cmd::cargo::cargo_bin!("upcase-server"));
+        let output = command.args(["--bind", "127.0.0.1:0"]).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{call}: {stderr}");
+        assert!(stderr.contains("cannot start a thread: "), "{stderr}");
+        assert!(stderr.contains("ulimit -u"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
 /// SPEC: TIME-4
 #[test]
 fn a_descriptor_limit_that_falls_below_what_is_in_use_is_waited_out() {

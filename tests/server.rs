@@ -243,6 +243,9 @@ fn few_descriptors_lower_the_bound_and_keep_the_server_neither_from_serving_nor_
     assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
     let (_, stderr) = server.stop();
     assert!(stderr.is_empty(), "{stderr:?}");
+    // Just enough is no reason to say anything.
+    let (_, stderr) = Server::start_with_descriptors(30, &["--max-connections", "14"]).stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
 }
 
 /// SPEC: LOG-2

@@ -135,19 +135,18 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     let max_connections = within_descriptors(arguments.max_connections);
     let server = Server::new(listener, arguments.timeout, max_connections);
     let server = Arc::new(server.map_err(|error| format!("cannot start: {error}"))?);
-    let handling = stop_on_signals(&server, arguments.timeout);
-    handling.map_err(|error| format!("cannot handle signals: {error}"))?;
+    let signals = signals().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let (stopped, timeout) = (Arc::clone(&server), arguments.timeout);
+    start("signals", move || stop_at(signals, &stopped, timeout))?;
     let (log, writer) = log::channel();
     let (writing, written) = mpsc::channel::<()>();
     // Written past `io::Stdout`, which would keep what it could not write and try it again.
     let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
-    let write = move || {
+    start("log", move || {
         writer.run(out, io::stderr());
         drop(writing);
-    };
-    let starting = thread::Builder::new().name("log".into()).spawn(write);
-    starting.map_err(no_thread)?;
+    })?;
     log.ready(server.address());
     let missing = log.missing();
     let console = Console {
@@ -165,6 +164,11 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         ));
     }
     outcome.map_err(no_thread)
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let thread = thread::Builder::new().name(name.into()).spawn(work);
+    thread.map(drop).map_err(no_thread)
 }
 
 #[expect(clippy::needless_pass_by_value)] // for map_err
@@ -238,27 +242,25 @@ fn within_descriptors(connections: NonZeroUsize) -> NonZeroUsize {
     connections.min(most)
 }
 
-/// Stops `server` at the first SIGINT or SIGTERM, and the program at the second.
-fn stop_on_signals(server: &Arc<Server>, timeout: Duration) -> io::Result<()> {
+/// The first SIGINT or SIGTERM. The second ends the program.
+fn signals() -> io::Result<Signals> {
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the second signal finds what the first has set.
         flag::register_conditional_default(signal, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let server = Arc::clone(server);
-    let wait = move || {
-        signals.forever().next();
-        // The program ends before this does, unless the server cannot connect to itself. No
-        // exchange goes on then.
-        let end = move || {
-            thread::sleep(timeout + STOP_PATIENCE);
-            exit(0);
-        };
-        let _ = thread::Builder::new().name("end".into()).spawn(end);
-        server.stop();
-    };
-    let waiter = thread::Builder::new().name("signals".into());
-    waiter.spawn(wait).map(drop)
+    Signals::new([SIGINT, SIGTERM])
+}
+
+/// Stops `server` at the first of `signals`.
+fn stop_at(mut signals: Signals, server: &Server, timeout: Duration) {
+    signals.forever().next();
+    // The program ends before this does, unless the server cannot connect to itself. No exchange
+    // goes on then.
+    let _ = start("end", move || {
+        thread::sleep(timeout + STOP_PATIENCE);
+        exit(0);
+    });
+    server.stop();
 }
