@@ -803,6 +803,27 @@ fn the_other_laws_catch_every_fault_by_the_seeds() {
 }
 
 #[test]
+fn a_client_may_take_as_much_again_and_find_the_end_three_times_but_no_more() {
+    let judge = |taken: usize, ends: usize| {
+        let course = conversation::Conversation {
+            reads: [Turn::Segment(usize::MAX); conversation::TURNS],
+            writes: [Turn::End; conversation::TURNS],
+            wire: &vec![b'A'; taken],
+        };
+        let client = |stream: &mut dyn Read| {
+            let mut reply = vec![0; taken];
+            stream.read_exact(&mut reply).unwrap();
+            (0..ends).for_each(|_| assert_eq!(stream.read(&mut [0]).unwrap(), 0));
+            whole(reply, true)
+        };
+        conversation::client(&client, &course).is_ok()
+    };
+    assert!(judge(2 * LIMIT, 3));
+    assert!(!judge(2 * LIMIT + 1, 1));
+    assert!(!judge(1, 4));
+}
+
+#[test]
 fn a_peer_takes_nothing_after_a_half_close() {
     let mut peer = Peer::new(&course(b""));
     assert!(peer.half_close().is_ok());
