@@ -34,7 +34,7 @@ impl Timed<'_> {
     ) -> io::Result<usize> {
         loop {
             let left = remaining(self.deadline)?;
-            set(self.stream, Some(left * 7 / 8))?;
+            set(self.stream, Some(left.mul_f64(0.875)))?;
             match attempt(self.stream) {
                 Err(error) if is_time_out(&error) => {}
                 done => return done,
