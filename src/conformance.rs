@@ -19,13 +19,16 @@ use std::fmt::{self, Write as _};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use socket2::SockRef;
 
+use crate::deadline::Timed;
 use crate::laws::{self, Process};
 use crate::render::excerpt;
+use crate::request::is_time_out;
 use crate::{LIMIT, model, spec};
 
 /// How long a [`Judge`] waits by default for anything: a server may take 10 seconds to end a
@@ -40,6 +43,9 @@ pub const PROMPTNESS: Duration = Duration::from_millis(1500);
 /// How long after its beginning a connection may be closed at the latest: the limit of SPEC TIME-1,
 /// and a second for the machine.
 const CLOSING: Duration = Duration::from_secs(11);
+
+/// How many bytes come before what comes is a flood: far more than a reply has.
+const FLOOD: usize = 64 * LIMIT;
 
 /// The suite: a header, and the vectors.
 #[derive(Clone, Debug, Deserialize)]
@@ -238,16 +244,9 @@ impl Vector {
     /// All that the client sends on the connection, and whether it ends its side.
     #[must_use]
     pub fn stream(&self) -> (Vec<u8>, bool) {
-        let mut stream = Vec::new();
-        let mut ended = false;
-        for step in &self.steps {
-            match step {
-                Step::Send { send, times } => stream.extend(send.0.repeat(*times)),
-                Step::SendEachByte { send_each_byte } => stream.extend(&send_each_byte.0),
-                Step::HalfClose { .. } => ended = true,
-                Step::Pause { .. } | Step::Await { .. } | Step::Other { .. } => {}
-            }
-        }
+        let stream = self.steps.iter().flat_map(Step::bytes).collect();
+        let mut steps = self.steps.iter();
+        let ended = steps.any(|step| matches!(step, Step::HalfClose { .. }));
         (stream, ended)
     }
 
@@ -407,18 +406,6 @@ impl fmt::Display for End {
     }
 }
 
-/// What came of one connection.
-#[derive(Default)]
-struct Observed {
-    came: Vec<u8>,
-    end: Option<End>,
-    ended_at: Option<Instant>,
-    /// Whether this or another client was kept waiting.
-    late: bool,
-    /// Faults that bytes and end do not show.
-    faults: Vec<String>,
-}
-
 impl Judge {
     /// A judge of the server at `server`, with the default [`PATIENCE`].
     #[must_use]
@@ -473,20 +460,17 @@ impl Judge {
     }
 
     fn judge_once(&self, vector: &Vector) -> Result<(), Failure> {
-        let observe = || {
-            let observed = self.perform(vector);
-            observed.map_err(|fault| vector.failure(fault))
-        };
-        let mut observed = observe()?;
+        let perform = || Course::perform(self, vector).map_err(|fault| vector.failure(fault));
+        let mut course = perform()?;
         for _ in 1..3 {
-            if observed.late {
-                observed = observe()?;
+            if course.late {
+                course = perform()?;
             }
         }
-        let wanted = vector.expect.reply();
-        let end = observed.end.unwrap_or(End::TimeOut);
-        let mut faults = observed.faults;
-        if observed.came != wanted {
+        let Connection { came, end, .. } = course.connection;
+        let (wanted, end) = (vector.expect.reply(), end.unwrap_or(End::TimeOut));
+        let mut faults = course.faults;
+        if came != wanted {
             faults.push("the bytes are wrong".into());
         }
         let end_is_right = match vector.expect.end {
@@ -496,7 +480,7 @@ impl Judge {
         if !end_is_right {
             faults.push("the end of the connection is wrong".into());
         }
-        if faults.is_empty() && observed.late {
+        if faults.is_empty() && course.late {
             faults.push(format!(
                 "the server waits for something else: the end came more than {:?} after the \
                  request was complete, three times",
@@ -508,130 +492,29 @@ impl Judge {
         }
         let mut failure = vector.failure(faults.join("; "));
         failure.details.push(format!("sent    {}", vector.sent()));
-        failure.compare(&wanted, &observed.came);
+        failure.compare(&wanted, &came);
         failure.details.push(format!("ended   by {end}"));
         Err(failure)
     }
 
-    /// Goes through the steps of `vector`, and then reads to the end. Where the server is to end
-    /// the connection at its deadline, the time for all of it is that of the longest deadline.
-    fn perform(&self, vector: &Vector) -> Result<Observed, String> {
-        let may_close = vector.expect.end == ExpectedEnd::Closed;
-        let start = Instant::now();
-        let closing = CLOSING.min(self.patience);
-        let mut stream = self.connect()?;
-        let (mut complete_at, mut half_closed) = (None, false);
-        let mut sent = Vec::new();
-        let mut unsent = Vec::new();
-        let mut observed = Observed::default();
-        let mut steps = vector.steps.iter().peekable();
-        while let Some(step) = steps.next() {
-            if !observed.faults.is_empty() || observed.end == Some(End::TimeOut) {
-                break;
-            }
-            let over = may_close && (observed.end.is_some() || start.elapsed() >= closing);
-            if over && !matches!(step, Step::Other { .. }) {
-                continue;
-            }
-            let written = match step {
-                Step::Send { send, times } => {
-                    unsent.extend(send.0.repeat(*times));
-                    // What is sent step after step is one text, written out in parts to be short.
-                    if matches!(steps.peek(), Some(Step::Send { .. })) {
-                        continue;
-                    }
-                    sent.extend(&unsent);
-                    stream.write_all(&std::mem::take(&mut unsent))
-                }
-                Step::SendEachByte { send_each_byte } => {
-                    sent.extend(&send_each_byte.0);
-                    send_each_byte
-                        .0
-                        .iter()
-                        .try_for_each(|byte| stream.write_all(&[*byte]))
-                }
-                Step::HalfClose { .. } => {
-                    half_closed = true;
-                    stream.shutdown(Shutdown::Write)
-                }
-                Step::Pause { pause_ms } => {
-                    let before = (observed.came.len(), observed.end);
-                    observed.pause(&mut stream, Duration::from_millis(*pause_ms));
-                    let came = observed.came.len() > before.0;
-                    let ended = observed.end != before.1 && !may_close;
-                    if (came || ended) && model::request(&sent, false).is_none() {
-                        observed
-                            .faults
-                            .push("the server acts on an incomplete request".into());
-                    }
-                    Ok(())
-                }
-                Step::Await { .. } => {
-                    observed.read_to_end(&mut stream, self.patience);
-                    Ok(())
-                }
-                Step::Other { other } => {
-                    let done = match other {
-                        Other::Exchange { send, reply } => self.exchange(&send.0, &reply.0),
-                        Other::Reset { send, .. } => self.reset(&send.0).map(|()| false),
-                    };
-                    match done {
-                        Ok(late) => observed.late |= late,
-                        Err(fault) => observed
-                            .faults
-                            .push(format!("meanwhile another client fails: {fault}")),
-                    }
-                    // Nobody has read in the meantime.
-                    complete_at = complete_at.map(|_| Instant::now());
-                    Ok(())
-                }
-            };
-            if let Err(error) = written {
-                if !may_close {
-                    observed
-                        .faults
-                        .push(format!("the client cannot send: {error}"));
-                }
-                observed.read_to_end(&mut stream, self.patience);
-                observed.end = Some(End::Reset);
-            }
-            if complete_at.is_none() && model::request(&sent, half_closed).is_some() {
-                complete_at = Some(Instant::now());
-            }
-        }
-        let time = if may_close {
-            closing.saturating_sub(start.elapsed())
-        } else {
-            self.patience
-        };
-        observed.read_to_end(&mut stream, time);
-        let waited = observed.ended_at.zip(complete_at);
-        let waited = waited.map(|(end, complete)| end.saturating_duration_since(complete));
-        observed.late |= !may_close && waited.is_some_and(|waited| waited > self.promptness);
-        let half = vector.expect.end != ExpectedEnd::Fin && observed.end == Some(End::Fin);
-        if half && !is_gone(&mut stream, start + closing) {
-            let fault =
-                "the server ends its side alone, and keeps the connection past any deadline";
-            observed.faults.push(fault.into());
-        }
-        Ok(observed)
-    }
-
-    fn connect(&self) -> Result<TcpStream, String> {
+    fn connect(&self) -> Result<Connection, String> {
         let connected = TcpStream::connect_timeout(&self.server, self.patience);
         let stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
         let prepared = stream
             .set_nodelay(true)
-            .and_then(|()| stream.set_read_timeout(Some(self.patience)))
             .and_then(|()| stream.set_write_timeout(Some(self.patience)));
-        prepared
-            .map(|()| stream)
-            .map_err(|error| format!("cannot use the connection: {error}"))
+        prepared.map_err(|error| format!("cannot use the connection: {error}"))?;
+        Ok(Connection {
+            stream,
+            came: Vec::new(),
+            end: None,
+            ended_at: None,
+        })
     }
 
     /// Sends `bytes` on a connection of its own, and resets it.
     fn reset(&self, bytes: &[u8]) -> Result<(), String> {
-        let mut stream = self.connect()?;
+        let mut stream = self.connect()?.stream;
         stream
             .write_all(bytes)
             .and_then(|()| SockRef::from(&stream).set_linger(Some(Duration::ZERO)))
@@ -640,79 +523,233 @@ impl Judge {
 
     /// One exchange on a connection of its own. Whether the end was late.
     fn exchange(&self, request: &[u8], wanted: &[u8]) -> Result<bool, String> {
-        let mut stream = self.connect()?;
+        let mut connection = self.connect()?;
         let start = Instant::now();
-        let written = stream.write_all(request);
-        let mut observed = Observed::default();
-        observed.read_to_end(&mut stream, self.patience);
+        let written = connection.stream.write_all(request);
+        connection.read_to_end(self.patience);
         written.map_err(|error| format!("the client cannot send: {error}"))?;
-        match observed.end {
-            Some(End::Fin) if observed.came == wanted => Ok(start.elapsed() > self.promptness),
+        match connection.end {
+            Some(End::Fin) if connection.came == wanted => Ok(start.elapsed() > self.promptness),
             end => Err(format!(
                 "wanted {}, came {}, ended by {}",
                 excerpt(wanted),
-                excerpt(&observed.came),
+                excerpt(&connection.came),
                 end.unwrap_or(End::TimeOut)
             )),
         }
     }
 }
 
-/// Whether the other side has closed all of the connection by `deadline`, or within a second: what
-/// is sent to it is answered by a reset then, and sending fails.
-fn is_gone(stream: &mut TcpStream, deadline: Instant) -> bool {
-    let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
-    while stream.write(b"x").is_ok() {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    true
+/// A connection to the server, and what has come over it.
+struct Connection {
+    stream: TcpStream,
+    came: Vec<u8>,
+    end: Option<End>,
+    ended_at: Option<Instant>,
 }
 
-impl Observed {
+impl Connection {
     /// Lets `time` pass, and reads what comes in it.
-    fn pause(&mut self, stream: &mut TcpStream, time: Duration) {
+    fn pause(&mut self, time: Duration) {
         let start = Instant::now();
-        self.read_to_end(stream, time);
+        self.read_to_end(time);
         if self.end == Some(End::TimeOut) {
             (self.end, self.ended_at) = (None, None); // the server's time is not over
         }
         // The end may have come before the pause was over, or long before.
-        std::thread::sleep(time.saturating_sub(start.elapsed()));
+        thread::sleep(time.saturating_sub(start.elapsed()));
     }
 
     /// Reads to the end of the server's side, for at most `time`. Once that has come, it stays.
-    fn read_to_end(&mut self, stream: &mut TcpStream, time: Duration) {
+    fn read_to_end(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
         let mut buffer = [0; 4 * LIMIT];
         while self.end.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let read = if left.is_zero() {
-                Err(ErrorKind::TimedOut.into())
-            } else {
-                stream
-                    .set_read_timeout(Some(left))
-                    .and_then(|()| stream.read(&mut buffer))
+            let mut stream = Timed {
+                stream: &self.stream,
+                deadline,
             };
-            match read {
+            match stream.read(&mut buffer) {
                 Ok(0) => self.end = Some(End::Fin),
                 Ok(count) => {
                     self.came.extend(&buffer[..count]);
-                    if self.came.len() > 64 * LIMIT {
+                    if self.came.len() > FLOOD {
                         self.end = Some(End::Flood);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
-                    self.end = Some(End::TimeOut);
-                }
+                Err(error) if is_time_out(&error) => self.end = Some(End::TimeOut),
                 Err(_) => self.end = Some(End::Reset),
             }
             self.ended_at = self.end.map(|_| Instant::now());
+        }
+    }
+
+    /// Whether the server has closed all of the connection by `deadline`, or within a second: what
+    /// is sent to it is answered by a reset then, and sending fails.
+    fn is_gone(&mut self, deadline: Instant) -> bool {
+        let deadline = deadline.max(Instant::now() + Duration::from_secs(1));
+        while self.stream.write(b"x").is_ok() {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        true
+    }
+}
+
+/// What a vector's client does on its connection, and what comes of it.
+struct Course<'a> {
+    judge: &'a Judge,
+    connection: Connection,
+    /// Whether the server may end the connection whenever it likes.
+    may_close: bool,
+    /// When it has to, at the latest.
+    closing: Instant,
+    sent: Vec<u8>,
+    half_closed: bool,
+    /// When the request was complete, and the judge free to read.
+    complete_at: Option<Instant>,
+    /// Whether this or another client was kept waiting.
+    late: bool,
+    /// Faults that bytes and end do not show.
+    faults: Vec<String>,
+}
+
+impl<'a> Course<'a> {
+    /// Goes through the steps of `vector`, and then reads to the end.
+    fn perform(judge: &'a Judge, vector: &Vector) -> Result<Self, String> {
+        let mut course = Course {
+            judge,
+            closing: Instant::now() + CLOSING.min(judge.patience),
+            connection: judge.connect()?,
+            may_close: vector.expect.end == ExpectedEnd::Closed,
+            sent: Vec::new(),
+            half_closed: false,
+            complete_at: None,
+            late: false,
+            faults: Vec::new(),
+        };
+        // What is sent step after step is one text, written out in parts to be short.
+        let is_send = |step: &Step| matches!(step, Step::Send { .. });
+        for steps in vector.steps.chunk_by(|a, b| is_send(a) && is_send(b)) {
+            if !course.faults.is_empty() || course.connection.end == Some(End::TimeOut) {
+                break;
+            }
+            course.take(steps);
+        }
+        course.finish(vector.expect.end);
+        Ok(course)
+    }
+
+    /// Takes one step, or several that send.
+    fn take(&mut self, steps: &[Step]) {
+        let taken = match &steps[0] {
+            Step::Other { other } => {
+                self.meet(other);
+                Ok(())
+            }
+            _ if self.is_over() => Ok(()),
+            Step::Send { .. } => {
+                let text = steps.iter().flat_map(Step::bytes).collect::<Vec<_>>();
+                self.sent.extend(&text);
+                self.connection.stream.write_all(&text)
+            }
+            Step::SendEachByte { send_each_byte } => {
+                self.sent.extend(&send_each_byte.0);
+                let mut bytes = send_each_byte.0.chunks(1);
+                bytes.try_for_each(|byte| self.connection.stream.write_all(byte))
+            }
+            Step::HalfClose { .. } => {
+                self.half_closed = true;
+                self.connection.stream.shutdown(Shutdown::Write)
+            }
+            Step::Pause { pause_ms } => {
+                self.pause(Duration::from_millis(*pause_ms));
+                Ok(())
+            }
+            Step::Await { .. } => {
+                self.connection.read_to_end(self.judge.patience);
+                Ok(())
+            }
+        };
+        if let Err(error) = taken {
+            if !self.may_close {
+                self.faults.push(format!("the client cannot send: {error}"));
+            }
+            self.connection.read_to_end(self.judge.patience);
+            self.connection.end = Some(End::Reset);
+        }
+        if model::request(&self.sent, self.half_closed).is_some() {
+            self.complete_at.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Whether the server has ended a connection that it may end, or should have.
+    fn is_over(&self) -> bool {
+        self.may_close && (self.connection.end.is_some() || Instant::now() >= self.closing)
+    }
+
+    /// Does nothing for a while.
+    fn pause(&mut self, time: Duration) {
+        let (came, ended) = (self.connection.came.len(), self.connection.end.is_some());
+        self.connection.pause(time);
+        let came = self.connection.came.len() > came;
+        let ended = self.connection.end.is_some() && !ended && !self.may_close;
+        if (came || ended) && self.complete_at.is_none() {
+            let fault = "the server acts on an incomplete request";
+            self.faults.push(fault.into());
+        }
+    }
+
+    /// Opens another connection meanwhile.
+    fn meet(&mut self, other: &Other) {
+        let done = match other {
+            Other::Exchange { send, reply } => self.judge.exchange(&send.0, &reply.0),
+            Other::Reset { send, .. } => self.judge.reset(&send.0).map(|()| false),
+        };
+        match done {
+            Ok(late) => self.late |= late,
+            Err(fault) => {
+                let fault = format!("meanwhile another client fails: {fault}");
+                self.faults.push(fault);
+            }
+        }
+        // Nobody has read in the meantime.
+        self.complete_at = self.complete_at.map(|_| Instant::now());
+    }
+
+    /// Reads to the end, which is to be as `expected`.
+    fn finish(&mut self, expected: ExpectedEnd) {
+        let time = if self.may_close {
+            self.closing.saturating_duration_since(Instant::now())
+        } else {
+            self.judge.patience
+        };
+        self.connection.read_to_end(time);
+        let ended = self.connection.ended_at.zip(self.complete_at);
+        let waited = ended.map(|(end, complete)| end.saturating_duration_since(complete));
+        self.late |= !self.may_close && waited.is_some_and(|time| time > self.judge.promptness);
+        let half = expected != ExpectedEnd::Fin && self.connection.end == Some(End::Fin);
+        if half && !self.connection.is_gone(self.closing) {
+            let fault =
+                "the server ends its side alone, and keeps the connection past any deadline";
+            self.faults.push(fault.into());
+        }
+    }
+}
+
+impl Step {
+    /// What it sends on the vector's own connection.
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Send { send, times } => send.0.repeat(*times),
+            Self::SendEachByte { send_each_byte } => send_each_byte.0.clone(),
+            Self::Pause { .. }
+            | Self::HalfClose { .. }
+            | Self::Await { .. }
+            | Self::Other { .. } => Vec::new(),
         }
     }
 }
