@@ -316,7 +316,8 @@ fn concatenation(process: Process, input: &[u8]) -> Result<(), Breach> {
     }
     // A seam beside each quarter of the text: enough to meet every pair of neighbours in the
     // course of many inputs, without work that grows with the square of the length.
-    for seam in (1..=3).map(|quarter| text.len() * quarter / 4) {
+    let quarter = text.len().div_ceil(4).max(1);
+    for seam in (0..text.len()).step_by(quarter).skip(1) {
         let boundary = (0..=seam).rfind(|at| text.is_char_boundary(*at));
         let (a, b) = text.split_at(boundary.unwrap_or(0));
         if a.ends_with(WHITE_SPACE) || b.starts_with(WHITE_SPACE) {

@@ -323,8 +323,6 @@ impl Server {
             }
         };
         loop {
-            // Counted first, and only then is `closed` looked at; `close` does it the other way
-            // round. So it sees this worker, or this worker sees it.
             self.waiting.fetch_add(1, Ordering::SeqCst);
             let open = !self.closed.load(Ordering::SeqCst);
             let listener = self.accepting.upgrade().filter(|_| open);
@@ -403,13 +401,11 @@ impl Server {
     fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         lock(&self.listener).take();
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.wake();
-        }
+        self.wake();
     }
 
     /// Wakes a worker that blocks in `accept`, by a connection of our own, once those who are
-    /// queued before it have been accepted.
+    /// queued before it have been accepted. Where none does, nobody owns the listener any more.
     fn wake(&self) {
         let localhost = |ip: IpAddr| SocketAddr::new(ip, self.address.port());
         let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());

@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::process::Stdio;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use programs::{PATIENCE, Peer, Server};
 use rustix::process::Signal;
 use spec_text::Spec;
 use upcase::LIMIT;
+use upcase::server::{self, MAX_TIMEOUT};
 
 /// SPEC: LOG-1, LOG-2, LOG-5, UPPER-1
 #[test]
@@ -401,22 +403,42 @@ fn those_who_were_queued_when_the_server_was_stopped_are_answered() {
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
-#[test]
-fn an_idle_server_stops_at_once_with_all_its_workers_waiting() {
-    let server = Server::start(&["--timeout", "10", "--quiet"]);
-    // Held at once, they make as many workers; let go, most of the workers wait.
-    let mut held: Vec<Peer> = (0..200).map(|_| server.connect()).collect();
+/// Has two hundred exchanges at once with the server at `address`; then most of its workers wait.
+fn make_workers_wait(address: SocketAddr) {
+    let mut held: Vec<Peer> = (0..200).map(|_| Peer::connect(address)).collect();
     for peer in &mut held {
         peer.send(b"x\n");
         assert_eq!(peer.reply(), b"X");
     }
-    drop(held);
-    let (stdout, stderr) = server.stop();
-    assert_eq!(
-        (stdout, stderr),
-        (vec![], vec![]),
-        "waking workers is not seen"
-    );
+}
+
+#[test]
+fn an_idle_server_stops_with_all_its_workers_waiting_at_whatever_address_it_listens_on() {
+    for address in [
+        "127.0.0.1:0",
+        "127.0.0.2:0",
+        "0.0.0.0:0",
+        "[::1]:0",
+        "[::]:0",
+    ] {
+        let listener = TcpListener::bind(address).unwrap();
+        let most = NonZeroUsize::new(1000).unwrap();
+        let server = Arc::new(server::Server::new(listener, MAX_TIMEOUT, most).unwrap());
+        let (running, ended) = mpsc::channel();
+        let runner = Arc::clone(&server);
+        thread::spawn(move || running.send(runner.run(&upcase::process_into).is_ok()));
+        make_workers_wait(server.address());
+        server.stop();
+        // A worker that nobody wakes waits for ever.
+        assert_eq!(ended.recv_timeout(PATIENCE), Ok(true), "{address}");
+    }
+}
+
+#[test]
+fn that_workers_are_woken_is_not_seen() {
+    let server = Server::start(&["--quiet"]);
+    make_workers_wait(server.address());
+    assert_eq!(server.stop(), (vec![], vec![]));
 }
 
 #[test]
@@ -581,7 +603,7 @@ fn panics_on_demand<'r>(request: &[u8], room: &'r mut [u8; upcase::BUFFER]) -> &
 fn a_panic_costs_its_exchange_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let one = NonZeroUsize::MIN;
-    let server = upcase::server::Server::new(listener, Duration::from_secs(5), one).unwrap();
+    let server = server::Server::new(listener, Duration::from_secs(5), one).unwrap();
     thread::scope(|scope| {
         let serving = scope.spawn(|| server.run(&panics_on_demand));
         let stopping = Stopping(&server);
@@ -607,7 +629,7 @@ fn a_panic_costs_its_exchange_alone() {
 fn a_timeout_out_of_range_is_refused_by_the_library_too() {
     for timeout in [Duration::ZERO, Duration::from_millis(10_001)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = upcase::server::Server::new(listener, timeout, NonZeroUsize::MIN).unwrap_err();
+        let error = server::Server::new(listener, timeout, NonZeroUsize::MIN).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }

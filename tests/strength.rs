@@ -803,6 +803,25 @@ fn the_other_laws_catch_every_fault_by_the_seeds() {
 }
 
 #[test]
+fn the_law_of_the_literal_says_what_is_wrong_by_more_than_the_model() {
+    for (bytes, rendered, says) in [
+        ("\n", "b'\n'", "no control, and no separator of lines"),
+        ("x", "b'\u{2028}'", "no control, and no separator of lines"),
+        (
+            "x",
+            "b'xxxxx'",
+            "at most four bytes for one, and three around them",
+        ),
+        ("x", "b'y'", "a literal that reads back to its bytes"),
+        ("\"", "b'\"'", "a literal that reads back to its bytes"),
+        ("x", r"b'\x78'", r#"b"b\'x\'""#),
+    ] {
+        let judged = LITERAL.check(&|_| rendered.into(), bytes.as_bytes());
+        assert_eq!(judged.unwrap_err().breach.wanted, says, "{rendered:?}");
+    }
+}
+
+#[test]
 fn a_client_may_take_as_much_again_and_find_the_end_three_times_but_no_more() {
     let judge = |taken: usize, ends: usize| {
         let course = conversation::Conversation {
