@@ -436,9 +436,12 @@ fn an_idle_server_stops_with_all_its_workers_waiting_at_whatever_address_it_list
 
 #[test]
 fn that_workers_are_woken_is_not_seen() {
-    let server = Server::start(&["--quiet"]);
+    let server = Server::start(&[]);
     make_workers_wait(server.address());
-    assert_eq!(server.stop(), (vec![], vec![]));
+    let (stdout, stderr) = server.stop();
+    let entries: Vec<_> = stdout.chunks(2).collect();
+    assert_eq!(entries, [["Recebido de 127.0.0.1:", "b'x'"]; 200]);
+    assert!(stderr.is_empty(), "{stderr:?}");
 }
 
 #[test]
