@@ -140,17 +140,17 @@ impl Writer {
             if torn {
                 lines.push(b'\n');
             }
-            let start = lines.len();
-            let mut requests = 0;
+            // Where in them each request ends.
+            let mut requests = Vec::new();
             for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH)) {
                 match entry {
                     Entry::Ready(address) => {
                         lines.extend(format!("Servidor rodando em {address}\n").bytes());
                     }
                     Entry::Request(peer, request) => {
-                        requests += 1;
                         let (peer, request) = (peer.to_canonical(), literal(&request));
                         lines.extend(format!("Recebido de {peer}:\n{request}\n").bytes());
+                        requests.push(lines.len());
                     }
                     Entry::Complaint(complaint) => errors.complain(&complaint),
                 }
@@ -160,12 +160,10 @@ impl Writer {
                 torn = *last != b'\n';
             }
             let Counts { queued, dropped } = &*self.missing.0;
-            queued.fetch_sub(requests, Ordering::Relaxed);
+            queued.fetch_sub(requests.len() as u64, Ordering::Relaxed);
             if let Err(error) = outcome {
-                // Those who are whole have two lines of it.
-                let whole = lines[start.min(written)..written].split(|byte| *byte == b'\n');
-                let whole = (whole.count() as u64 - 1) / 2;
-                dropped.fetch_add(requests - whole, Ordering::Relaxed);
+                let torn = requests.iter().filter(|end| **end > written);
+                dropped.fetch_add(torn.count() as u64, Ordering::Relaxed);
                 if !failing {
                     trouble = Some(error);
                 }

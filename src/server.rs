@@ -267,10 +267,13 @@ impl Server {
         thread::scope(|scope| self.hire(ENOUGH, scope, service))
     }
 
-    /// Stops the server: everyone who has connected by now is answered, nobody after, and
-    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5). For that it
-    /// connects to itself; where it cannot, for lack of a descriptor, say, it tries again and
-    /// again, and serves on until the time-out.
+    /// Stops the server: everyone who has connected by now is answered, hardly anyone after, and
+    /// [`run`](Self::run) returns, no later than one time-out from now (SPEC TIME-5).
+    ///
+    /// For that the server connects to itself. Where it cannot, for lack of a descriptor, say, this
+    /// tries again and again; and where it never can, workers that wait for connections end only as
+    /// others make some, one by one. From one time-out on nobody is answered, and the program may
+    /// as well exit.
     pub fn stop(&self) {
         if self.stopped.set(Instant::now()).is_ok() {
             self.wake();
@@ -383,7 +386,10 @@ impl Server {
         service: &dyn Service,
         stall: &dyn Fn(),
     ) {
-        let start = self.stopped.get().copied().unwrap_or(accepted);
+        let start = self
+            .stopped
+            .get()
+            .map_or(accepted, |stopped| accepted.min(*stopped));
         let mut stream = Ageing {
             stream,
             young: Some(accepted + YOUNG),

@@ -48,10 +48,13 @@ fn requests_that_the_queue_has_no_room_for_are_counted_and_the_count_is_reported
     );
 }
 
+/// The address in the log.
+const READY: &str = "Servidor rodando em 127.0.0.1:8080\n";
+
 /// The request "one two three" in the log.
 const ENTRY: &str = "Recebido de 127.0.0.1:\nb'one two three'\n";
 
-/// Takes an entry and a piece of the next after an interrupt, and then fails as often as it works.
+/// Takes the address, an entry and a piece of the next after an interrupt, and then fails as often as it works.
 struct Flapping {
     written: Vec<u8>,
     calls: usize,
@@ -62,7 +65,7 @@ impl Write for Flapping {
         self.calls += 1;
         let count = match self.calls {
             1 => return Err(io::ErrorKind::Interrupted.into()),
-            2 => ENTRY.len() + 30,
+            2 => READY.len() + ENTRY.len() + 30,
             call if call % 2 == 1 => return Err(io::Error::other("flap")),
             _ => bytes.len(),
         };
@@ -81,6 +84,7 @@ fn an_output_that_fails_now_and_then_tears_no_line_but_its_own_and_is_complained
     let (log, writer) = log::channel();
     let missing = log.missing();
     // More than are written at once.
+    log.ready((PEER, 8080).into());
     (0..512).for_each(|_| log.request(PEER, b"one two three\n"));
     assert_eq!(missing.count(), 512);
     drop(log);
@@ -92,7 +96,7 @@ fn an_output_that_fails_now_and_then_tears_no_line_but_its_own_and_is_complained
     writer.run(&mut out, &mut err);
     assert_eq!(missing.count(), 0);
     let out = String::from_utf8(out.written).unwrap();
-    let torn = format!("{ENTRY}{}\n", &ENTRY[..30]);
+    let torn = format!("{READY}{ENTRY}{}\n", &ENTRY[..30]);
     let rest = out.strip_prefix(&torn).expect("one line is torn, and ends");
     let whole = rest.len() / ENTRY.len();
     assert_eq!(rest, ENTRY.repeat(whole));

@@ -244,13 +244,15 @@ fn within_descriptors(connections: NonZeroUsize) -> NonZeroUsize {
 
 /// The first SIGINT or SIGTERM. The second ends the program.
 fn signals() -> io::Result<Signals> {
+    // First of all, so that there is no moment in which a signal is lost.
+    let signals = Signals::new([SIGINT, SIGTERM])?;
     let stopping = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         // In this order: the second signal finds what the first has set.
         flag::register_conditional_default(signal, Arc::clone(&stopping))?;
         flag::register(signal, Arc::clone(&stopping))?;
     }
-    Signals::new([SIGINT, SIGTERM])
+    Ok(signals)
 }
 
 /// Stops `server` at the first of `signals`.
