@@ -466,6 +466,29 @@ fn a_thread_that_the_start_needs_and_cannot_have_is_one_line_that_says_how_to_me
     }
 }
 
+/// SPEC: TIME-5
+#[test]
+fn a_signal_stops_the_server_from_the_moment_in_which_it_is_caught() {
+    let _turn = beside_others();
+    // What the signals are to be told through comes a while later.
+    let delay = "socketpair:delay_exit=100000";
+    let Some(command) = injecting(&[delay], &scratch("signals")) else {
+        return;
+    };
+    let server = Server::spawn_by(command, &[]);
+    until("SIGTERM is caught, and SIGINT before it", || {
+        let path = format!("/proc/{}/status", server.pid().as_raw_nonzero());
+        let status = fs::read_to_string(path).unwrap();
+        let mut lines = status.lines();
+        let caught = lines.find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        status.starts_with("Name:\tupcase-server\n") && caught & 1 << 14 != 0
+    });
+    server.signal(Signal::INT);
+    let (status, _, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0), "{stderr:?}");
+}
+
 /// SPEC: TIME-4
 #[test]
 fn a_descriptor_limit_that_falls_below_what_is_in_use_is_waited_out() {

@@ -48,9 +48,14 @@ impl Server {
     /// Starts a server by `command`, to which the program and its arguments are added, and waits
     /// until it is ready. The command is to become the server.
     #[track_caller]
-    pub fn start_by(mut command: Command, options: &[&str]) -> Self {
+    pub fn start_by(command: Command, options: &[&str]) -> Self {
+        Self::spawn_by(command, options).wait_until_ready()
+    }
+
+    /// Starts a server by `command`, and does not wait.
+    pub fn spawn_by(mut command: Command, options: &[&str]) -> Self {
         command.arg(cargo_bin!("upcase-server"));
-        Self::run(command, "127.0.0.1:0", options, Stdio::piped()).wait_until_ready()
+        Self::run(command, "127.0.0.1:0", options, Stdio::piped())
     }
 
     /// Starts a server that writes to `stdout`, and does not wait.
