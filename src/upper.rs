@@ -32,8 +32,10 @@ pub fn upper(bytes: &[u8]) -> Vec<u8> {
 const LONG: usize = 64;
 const SHORT: usize = 32;
 
-/// How long a buffer for [`process_into`](crate::process_into) is: [`LIMIT`] bytes, and what may begin before the limit.
-pub const BUFFER: usize = LIMIT + LONG;
+/// How long a buffer for [`process_into`](crate::process_into) is, in bytes: as many as [`LIMIT`],
+/// and what may begin before the limit.
+pub const BUFFER: usize = 1088;
+const _: () = assert!(BUFFER == LIMIT + LONG);
 
 /// How far a mapping has come: what is left of the text, and how many bytes of the buffer are
 /// filled.
