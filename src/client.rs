@@ -128,17 +128,21 @@ pub fn check(message: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Sends `message` to the server at `host_and_port`, and returns its reply, all within `timeout`.
+/// Sends `message` to `server`, and returns its reply, all within `timeout`.
 ///
-/// A name is resolved, and each address that it has is tried until one connects, with an equal
+/// A name is resolved, and each address that there is is tried until one connects, with an equal
 /// share of the time that is left (SPEC CLIENT-8).
 ///
 /// # Errors
 /// The [`Error`] that kept it from a whole reply. Nothing is sent where [`check`] refuses.
-pub fn exchange(host_and_port: &str, message: &[u8], timeout: Duration) -> Result<Vec<u8>, Error> {
+pub fn exchange(
+    server: impl ToSocketAddrs + Send + 'static,
+    message: &[u8],
+    timeout: Duration,
+) -> Result<Vec<u8>, Error> {
     check(message)?;
     let deadline = Instant::now() + timeout;
-    let stream = connect(&resolve(host_and_port, deadline)?, deadline)?;
+    let stream = connect(&resolve(server, deadline)?, deadline)?;
     exchange_over(
         &mut Timed {
             stream: &stream,
@@ -182,12 +186,14 @@ pub fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
     }
 }
 
-fn resolve(host_and_port: &str, deadline: Instant) -> Result<Vec<SocketAddr>, Error> {
+fn resolve(
+    server: impl ToSocketAddrs + Send + 'static,
+    deadline: Instant,
+) -> Result<Vec<SocketAddr>, Error> {
     // The system's resolver knows no deadline of ours, so it is asked from a thread that can be
     // left behind.
     let (sender, receiver) = mpsc::channel();
-    let target = host_and_port.to_owned();
-    let look_up = move || sender.send(target.to_socket_addrs().map(Vec::from_iter));
+    let look_up = move || sender.send(server.to_socket_addrs().map(Vec::from_iter));
     thread::Builder::new()
         .spawn(look_up)
         .map_err(Error::Resolve)?;

@@ -176,7 +176,7 @@ fn write_reply(
 /// )?;
 /// thread::scope(|scope| {
 ///     let serving = scope.spawn(|| server.run(&process_into));
-///     let reply = client::exchange(&server.address().to_string(), b"hello", Duration::from_secs(5));
+///     let reply = client::exchange(server.address(), b"hello", Duration::from_secs(5));
 ///     assert_eq!(reply.unwrap(), b"HELLO");
 ///     server.stop();
 ///     serving.join().unwrap()

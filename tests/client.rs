@@ -9,14 +9,16 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use assert_cmd::assert::Assert;
 use assert_cmd::cargo::cargo_bin_cmd;
 use predicates::prelude::*;
 use predicates::str::{contains, is_match};
 use programs::{PATIENCE, Peer, Server};
+use socket2::{Domain, Socket, Type};
 use upcase::LIMIT;
-use upcase::client::{Error, MAX_MESSAGE, exchange_over};
+use upcase::client::{Error, MAX_MESSAGE, exchange, exchange_over};
 
 /// Runs the client against `server` with `arguments`.
 fn client<A: AsRef<OsStr>>(server: SocketAddr, arguments: &[A]) -> assert_cmd::Command {
@@ -160,8 +162,11 @@ fn the_longest_message_comes_back_whole() {
     let server = Server::start(&["--quiet"]);
     let assert = client(server.address(), &["--raw", &"a".repeat(MAX_MESSAGE)]).assert();
     assert.success().stdout("A".repeat(MAX_MESSAGE));
-    let assert = client(server.address(), &["--raw", &"ŉ".repeat(341)]).assert();
-    assert.success().stdout("ʼN".repeat(341));
+    let growing = "ŉ".repeat(341) + "a";
+    let assert = client(server.address(), &["--raw", &growing]).assert();
+    let grown = "ʼN".repeat(341) + "A";
+    assert_eq!(grown.len(), LIMIT);
+    assert.success().stdout(grown);
 }
 
 /// SPEC: CLIENT-1, CLIENT-2
@@ -317,6 +322,43 @@ fn a_reply_that_came_before_writing_failed_is_read() {
     );
     let error = exchange_over(&mut Unwritable(b""), b"x").unwrap_err();
     assert!(matches!(error, Error::Broken(0, _)), "{error}");
+}
+
+/// A listener to which nobody can connect any more, for those in its queue are not accepted; and
+/// they.
+fn full() -> (Socket, Vec<TcpStream>, SocketAddr) {
+    let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(200)).ok();
+    let queued = std::iter::from_fn(connect).collect();
+    (listener, queued, address)
+}
+
+/// SPEC: CLIENT-8
+#[test]
+fn each_address_has_its_share_of_the_time_and_together_they_have_all_of_it() {
+    let (one, other) = (full(), full());
+    let server = Server::start(&["--quiet"]);
+    let timeout = Duration::from_secs(1);
+    let addresses = vec![one.2, other.2, server.address()].leak();
+    let reply = exchange(&*addresses, b"hello", 4 * timeout);
+    assert_eq!(reply.unwrap(), b"HELLO");
+    let start = Instant::now();
+    let error = exchange(&addresses[..2], b"hello", timeout).unwrap_err();
+    assert!(matches!(error, Error::TimedOut("connecting")), "{error}");
+    assert!(start.elapsed() >= timeout, "{:?}", start.elapsed());
+}
+
+#[test]
+fn an_error_has_the_systems_own_as_its_source_if_there_is_one() {
+    let nowhere = exchange(free_address(), b"hello", PATIENCE).unwrap_err();
+    let source = std::error::Error::source(&nowhere).expect("the system's");
+    let source = source.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(source.kind(), ErrorKind::ConnectionRefused);
+    assert!(std::error::Error::source(&Error::NoReply).is_none());
 }
 
 /// SPEC: CLIENT-8

@@ -61,7 +61,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    cli::seconds(text, Duration::from_secs(60 * 60))
+    cli::seconds(text, Duration::from_secs(3600))
 }
 
 fn main() -> ExitCode {
@@ -73,7 +73,7 @@ fn exchange(arguments: &Arguments) -> Result<(), String> {
         [dash] if dash == "-" => read_input()?,
         words => join(words),
     };
-    let reply = client::exchange(&arguments.connect, &message, arguments.timeout)
+    let reply = client::exchange(arguments.connect.clone(), &message, arguments.timeout)
         .map_err(|error| error.to_string())?;
     let shown = if arguments.raw {
         reply
