@@ -59,7 +59,7 @@ pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
         && let Some(first) = at.rest.first().copied()
     {
         let start = at.to;
-        if first.is_ascii() || first == 0xC3 {
+        if matches!(first, 0x00..=0x7F | 0xC3) {
             at = map_western(at, buffer);
         }
         if at.to == start {
@@ -120,8 +120,8 @@ fn map_latin_1(block: &[u8; SHORT], room: &mut [u8; SHORT]) -> bool {
     let mut before = [0; SHORT];
     before[1..].copy_from_slice(&block[..SHORT - 1]);
     for ((room, byte), before) in room.iter_mut().zip(*block).zip(before) {
-        let second = before == 0xC3;
-        let first = byte < 0x80 || byte == 0xC3;
+        let second = matches!(before, 0xC3);
+        let first = matches!(byte, 0x00..=0x7F | 0xC3);
         let letter = matches!(byte, 0x80..=0x9E | 0xA0..=0xBE);
         fits &= if second { letter } else { first };
         let small = if second {
