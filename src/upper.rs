@@ -199,7 +199,11 @@ fn map_run<'t, const N: usize>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<
         };
         at.rest = &at.rest[N..];
         let block = INDEX.get(number as usize >> 6).copied().unwrap_or(0);
-        let delta = DELTAS[usize::from(block)][number as usize & 0x3F];
+        let delta = if block == 0 {
+            0 // as in most blocks
+        } else {
+            DELTAS[usize::from(block)][number as usize & 0x3F]
+        };
         match delta {
             0 => {
                 buffer[at.to..at.to + N].copy_from_slice(unit);
