@@ -16,7 +16,7 @@
 //! reply, and how fast it is, is judged only as far as SPEC.md limits it.
 
 use std::fmt::{self, Write as _};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::thread;
@@ -29,7 +29,7 @@ use crate::deadline::Timed;
 use crate::laws::{self, Process};
 use crate::render::excerpt;
 use crate::request::is_time_out;
-use crate::{LIMIT, model, spec};
+use crate::{model, spec};
 
 /// How long a [`Judge`] waits by default for anything: a server may take 10 seconds to end a
 /// connection (SPEC TIME-1), and the rest is for a slow machine.
@@ -44,8 +44,8 @@ pub const PROMPTNESS: Duration = Duration::from_millis(1500);
 /// and a second for the machine.
 const CLOSING: Duration = Duration::from_secs(11);
 
-/// How many bytes come before what comes is a flood: far more than a reply has.
-const FLOOD: usize = 64 * LIMIT;
+/// How many bytes are a flood, after which nothing more is read: far more than a reply has.
+const FLOOD: u64 = 64 * 1024;
 
 /// The suite: a header, and the vectors.
 #[derive(Clone, Debug, Deserialize)]
@@ -562,27 +562,20 @@ impl Connection {
 
     /// Reads to the end of the server's side, for at most `time`. Once that has come, it stays.
     fn read_to_end(&mut self, time: Duration) {
-        let deadline = Instant::now() + time;
-        let mut buffer = [0; 4 * LIMIT];
-        while self.end.is_none() {
-            let mut stream = Timed {
-                stream: &self.stream,
-                deadline,
-            };
-            match stream.read(&mut buffer) {
-                Ok(0) => self.end = Some(End::Fin),
-                Ok(count) => {
-                    self.came.extend(&buffer[..count]);
-                    if self.came.len() > FLOOD {
-                        self.end = Some(End::Flood);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if is_time_out(&error) => self.end = Some(End::TimeOut),
-                Err(_) => self.end = Some(End::Reset),
-            }
-            self.ended_at = self.end.map(|_| Instant::now());
+        if self.end.is_some() {
+            return;
         }
+        let stream = Timed {
+            stream: &self.stream,
+            deadline: Instant::now() + time,
+        };
+        self.end = Some(match stream.take(FLOOD).read_to_end(&mut self.came) {
+            Ok(count) if count as u64 == FLOOD => End::Flood,
+            Ok(_) => End::Fin,
+            Err(error) if is_time_out(&error) => End::TimeOut,
+            Err(_) => End::Reset,
+        });
+        self.ended_at = Some(Instant::now());
     }
 
     /// Whether the server has closed all of the connection by `deadline`, or within a second: what

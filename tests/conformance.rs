@@ -217,7 +217,7 @@ fn of_the_runner() -> Vec<Trial> {
                 "sent    b'",
                 "wanted  b'",
                 "came    b'",
-                "differs at offset ",
+                "differs at offset 0: wanted c5, came c3",
                 "ended   by an orderly end of the stream (FIN)",
                 &format!("UPCASE_SERVER={server} cargo test --test conformance -- --exact upper."),
             ] {

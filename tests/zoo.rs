@@ -183,10 +183,38 @@ fn the_right_parts_make_a_right_implementation() {
         .iter()
         .filter(|vector| is_of_transport(vector))
         .collect();
-    assert_eq!(
-        caught_by(servers::start(servers::right), &vectors),
-        BTreeSet::new()
-    );
+    for right in [servers::right, servers::right_by_reset] {
+        assert_eq!(caught_by(servers::start(right), &vectors), BTreeSet::new());
+    }
+}
+
+/// A fault may be caught by a vector that does not aim at it; these are caught by what is done and
+/// seen on another connection alone.
+#[test]
+fn what_a_vector_says_of_other_connections_is_done() {
+    let id = "time.reset-one-costs-no-other";
+    let vector = suite().vectors.iter().find(|vector| vector.id == id);
+    for name in [
+        "dies of a reset",
+        "answers others wrongly",
+        "keeps others waiting",
+    ] {
+        let serve = servers::WRONG.iter().find(|(fault, _)| *fault == name);
+        // A busy server may see the reset only when it has answered all others.
+        let caught = || !caught_by(servers::start(serve.unwrap().1), &[vector.unwrap()]).is_empty();
+        assert!((0..3).any(|_| caught()), "{name}");
+    }
+}
+
+#[test]
+fn a_flood_is_read_no_further_than_it_takes_to_know_it() {
+    let flood = servers::WRONG
+        .iter()
+        .find(|(fault, _)| *fault == "sends on and on");
+    let judge = Judge::new(servers::start(flood.unwrap().1));
+    let failure = judge.judge_alone(&suite().vectors[0]).unwrap_err();
+    let last = failure.details.last().unwrap();
+    assert_eq!(last, "ended   by none, it sends on and on");
 }
 
 /// `cargo test --test zoo -- --ignored --nocapture` prints it.

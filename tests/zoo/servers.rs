@@ -49,6 +49,11 @@ impl Connection {
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Lets closing be a reset.
+    fn reset(&mut self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
     fn drain(&mut self) {
         while self.read(LIMIT).is_some_and(|bytes| !bytes.is_empty()) {}
     }
@@ -99,6 +104,14 @@ fn ended_by(bytes: &[u8], end: u8) -> Option<usize> {
 pub fn right(connection: &mut Connection, _: &Memory) {
     if let Some(request) = connection.right_request() {
         connection.finish(&process(&request));
+    }
+}
+
+/// Another right one, which ends an incomplete request by a reset.
+pub fn right_by_reset(connection: &mut Connection, _: &Memory) {
+    match connection.right_request() {
+        Some(request) => connection.finish(&process(&request)),
+        None => connection.reset(),
     }
 }
 
@@ -312,16 +325,14 @@ pub const WRONG: &[Wrong] = &[
     }),
     ("resets instead of closing", |c, _| {
         if let Some(request) = c.right_request() {
-            let _ = socket2::SockRef::from(&c.stream).set_linger(Some(Duration::ZERO));
+            c.reset();
             c.write(&process(&request));
         }
     }),
     ("does not reply to an empty request, but resets", |c, _| {
         if let Some(request) = c.right_request() {
             match process(&request) {
-                reply if reply.is_empty() => {
-                    let _ = socket2::SockRef::from(&c.stream).set_linger(Some(Duration::ZERO));
-                }
+                reply if reply.is_empty() => c.reset(),
                 reply => c.finish(&reply),
             }
         }
@@ -357,7 +368,32 @@ pub const WRONG: &[Wrong] = &[
             }
         }
         let length = complete(&request).unwrap_or(request.len());
-        c.finish(&process(&request[..length]));
+        if memory.connections.load(Ordering::Relaxed) == 0 {
+            c.finish(&process(&request[..length]));
+        }
+    }),
+    ("answers others wrongly", |c, memory| {
+        let others = memory.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(request) = c.right_request() {
+            let reply = process(&request);
+            c.finish(if others > 0 { b"?" } else { &reply });
+        }
+        memory.connections.fetch_sub(1, Ordering::Relaxed);
+    }),
+    ("keeps others waiting", |c, memory| {
+        let others = memory.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(request) = c.right_request() {
+            thread::sleep(if others > 0 {
+                DEADLINE * 4 / 5
+            } else {
+                Duration::ZERO
+            });
+            c.finish(&process(&request));
+        }
+        memory.connections.fetch_sub(1, Ordering::Relaxed);
+    }),
+    ("sends on and on", |c, _| {
+        while c.stream.write_all(&[b'X'; LIMIT]).is_ok() {}
     }),
     ("caches by length", |c, memory| {
         if let Some(request) = c.right_request() {
