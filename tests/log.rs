@@ -131,3 +131,18 @@ fn why_writing_fails_is_said_in_the_end_where_another_complaint_came_first() {
         "upcase-server: 1 requests are missing from the log"
     );
 }
+
+/// SPEC: LOG-4
+#[test]
+fn a_request_is_missing_if_its_last_byte_is_and_not_otherwise() {
+    for (room, missing) in [(ENTRY.len() - 1, 2), (ENTRY.len(), 1)] {
+        let (log, writer) = log::channel();
+        (0..2).for_each(|_| log.request(PEER, b"one two three\n"));
+        drop(log);
+        let mut err = Vec::new();
+        writer.run(&mut vec![0; room][..], &mut err);
+        let err = String::from_utf8(err).unwrap();
+        let said = format!("upcase-server: {missing} requests are missing from the log");
+        assert_eq!(err.lines().last(), Some(&*said));
+    }
+}

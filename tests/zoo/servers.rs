@@ -251,6 +251,19 @@ pub const WRONG: &[Wrong] = &[
         c.deadline += DEADLINE;
         c.finish(&process(&request[..length]));
     }),
+    ("gives each read a little more time", |c, _| {
+        let mut request = Vec::new();
+        while complete(&request).is_none() {
+            match c.read(LIMIT) {
+                None => return,
+                Some(bytes) if bytes.is_empty() => break,
+                Some(bytes) => request.extend(bytes),
+            }
+            c.deadline += DEADLINE * 2 / 5;
+        }
+        let length = complete(&request).unwrap_or(request.len());
+        c.finish(&process(&request[..length]));
+    }),
     ("has no deadline", |c, m| {
         c.deadline += Duration::from_secs(30);
         right(c, m);
