@@ -265,6 +265,45 @@ impl Accept for Faulty {
     }
 }
 
+/// A listener that is not where it says.
+#[derive(Debug)]
+struct Misplaced(TcpListener, SocketAddr);
+
+impl Accept for Misplaced {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.1)
+    }
+
+    fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.0.accept()
+    }
+}
+
+/// SPEC: TIME-5
+#[test]
+fn a_server_that_cannot_connect_to_itself_ends_with_whoever_connects_after_the_deadline() {
+    let _turn = beside_others();
+    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    let listener = TcpListener::bind(any).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Bound, so that it is nobody else's, and not listening, so that it refuses.
+    let nowhere = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    nowhere.bind(&any.into()).unwrap();
+    let listener = Misplaced(listener, nowhere.local_addr().unwrap().as_socket().unwrap());
+    let timeout = Duration::from_millis(100);
+    let server = upcase::server::Server::new(listener, timeout, NonZeroUsize::MIN).unwrap();
+    let server = Arc::new(server);
+    let (running, stopping) = (Arc::clone(&server), server);
+    let running = thread::spawn(move || running.run(&upcase::process_into));
+    let stopping = thread::spawn(move || stopping.stop());
+    until("it ends", || {
+        drop(TcpStream::connect(address));
+        running.is_finished()
+    });
+    running.join().unwrap().unwrap();
+    stopping.join().unwrap();
+}
+
 /// Stops a server when it is dropped, also by a test that fails.
 struct Stopping<'a>(&'a upcase::server::Server);
 
