@@ -666,10 +666,8 @@ impl<'a> Course<'a> {
                 Ok(())
             }
         };
-        if let Err(error) = taken {
-            if !self.may_close {
-                self.faults.push(format!("the client cannot send: {error}"));
-            }
+        if taken.is_err() {
+            // It is over; what came before is read.
             self.connection.read_to_end(self.judge.patience);
             self.connection.end = Some(End::Reset);
         }

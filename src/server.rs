@@ -330,20 +330,20 @@ impl Server {
             let open = !self.closed.load(Ordering::SeqCst);
             let listener = self.accepting.upgrade().filter(|_| open);
             let accepted = listener.map(|listener| listener.accept());
-            let nobody_waits = self.waiting.fetch_sub(1, Ordering::SeqCst) == 1;
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
             match accepted {
                 None => return,
                 Some(Ok((_, peer))) if self.is_waker(peer) => return self.close(),
                 Some(Ok((stream, peer))) => {
                     let accepted = Instant::now();
-                    if nobody_waits {
+                    if self.nobody_waits() {
                         hire(ENOUGH);
                     }
                     let stalled = Cell::new(false);
                     let stall = || {
                         stalled.set(true);
                         self.at_work.fetch_sub(1, Ordering::SeqCst);
-                        if self.waiting.load(Ordering::SeqCst) == 0 {
+                        if self.nobody_waits() {
                             hire(PLENTY);
                             hire(PLENTY);
                         }
@@ -354,9 +354,7 @@ impl Server {
                     if stalled.get() {
                         self.at_work.fetch_add(1, Ordering::SeqCst);
                     }
-                    let others_wait = self.waiting.load(Ordering::SeqCst) > 0;
-                    let at_work = self.at_work.load(Ordering::SeqCst);
-                    if others_wait && at_work > ENOUGH * self.processors {
+                    if self.is_superfluous() {
                         return;
                     }
                 }
@@ -376,6 +374,16 @@ impl Server {
                 return self.close();
             }
         }
+    }
+
+    fn nobody_waits(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether there are workers enough without the one that asks.
+    fn is_superfluous(&self) -> bool {
+        let at_work = self.at_work.load(Ordering::SeqCst);
+        !self.nobody_waits() && at_work > ENOUGH * self.processors
     }
 
     /// One connection, from its acceptance to just before its closing. When it is no longer young,
