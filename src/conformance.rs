@@ -681,13 +681,11 @@ impl<'a> Course<'a> {
         self.may_close && (self.connection.end.is_some() || Instant::now() >= self.closing)
     }
 
-    /// Does nothing for a while.
+    /// Does nothing for a while, in which nothing may come if the request is not complete.
     fn pause(&mut self, time: Duration) {
-        let (came, ended) = (self.connection.came.len(), self.connection.end.is_some());
+        let before = self.connection.came.len();
         self.connection.pause(time);
-        let came = self.connection.came.len() > came;
-        let ended = self.connection.end.is_some() && !ended && !self.may_close;
-        if (came || ended) && self.complete_at.is_none() {
+        if self.connection.came.len() > before && self.complete_at.is_none() {
             let fault = "the server acts on an incomplete request";
             self.faults.push(fault.into());
         }

@@ -193,6 +193,11 @@ fn the_right_parts_make_a_right_implementation() {
 #[test]
 fn what_is_seen_in_one_way_alone_is_seen() {
     for (name, id) in [
+        ("replies as it reads", "reply.not-before-the-lf"),
+        (
+            "ends its side a second after its reply",
+            "reply.not-before-the-lf",
+        ),
         ("dies of a reset", "time.reset-one-costs-no-other"),
         ("answers others wrongly", "time.reset-one-costs-no-other"),
         ("keeps others waiting", "time.reset-one-costs-no-other"),

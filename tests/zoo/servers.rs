@@ -255,7 +255,7 @@ pub const WRONG: &[Wrong] = &[
         let mut request = Vec::new();
         while complete(&request).is_none() {
             match c.read(LIMIT) {
-                None => return,
+                None => return c.reset(),
                 Some(bytes) if bytes.is_empty() => break,
                 Some(bytes) => request.extend(bytes),
             }
