@@ -118,6 +118,31 @@ pub fn right_by_reset(connection: &mut Connection, _: &Memory) {
 /// A fault's name, and a server that has it.
 pub type Wrong = (&'static str, Serve);
 
+/// The servers that are right to one connection, and not to those beside it. Each is to be judged
+/// by one vector alone.
+pub const WRONG_TO_OTHERS: &[Wrong] = &[
+    ("answers others wrongly", |c, memory| {
+        let others = memory.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(request) = c.right_request() {
+            let reply = process(&request);
+            c.finish(if others > 0 { b"?" } else { &reply });
+        }
+        memory.connections.fetch_sub(1, Ordering::Relaxed);
+    }),
+    ("keeps others waiting", |c, memory| {
+        let others = memory.connections.fetch_add(1, Ordering::Relaxed);
+        if let Some(request) = c.right_request() {
+            thread::sleep(if others > 0 {
+                DEADLINE * 4 / 5
+            } else {
+                Duration::ZERO
+            });
+            c.finish(&process(&request));
+        }
+        memory.connections.fetch_sub(1, Ordering::Relaxed);
+    }),
+];
+
 /// The servers that serve connections side by side, each in its own way.
 pub const WRONG: &[Wrong] = &[
     ("takes one read for one request", |c, _| {
@@ -384,26 +409,6 @@ pub const WRONG: &[Wrong] = &[
         if memory.connections.load(Ordering::Relaxed) == 0 {
             c.finish(&process(&request[..length]));
         }
-    }),
-    ("answers others wrongly", |c, memory| {
-        let others = memory.connections.fetch_add(1, Ordering::Relaxed);
-        if let Some(request) = c.right_request() {
-            let reply = process(&request);
-            c.finish(if others > 0 { b"?" } else { &reply });
-        }
-        memory.connections.fetch_sub(1, Ordering::Relaxed);
-    }),
-    ("keeps others waiting", |c, memory| {
-        let others = memory.connections.fetch_add(1, Ordering::Relaxed);
-        if let Some(request) = c.right_request() {
-            thread::sleep(if others > 0 {
-                DEADLINE * 4 / 5
-            } else {
-                Duration::ZERO
-            });
-            c.finish(&process(&request));
-        }
-        memory.connections.fetch_sub(1, Ordering::Relaxed);
     }),
     ("sends on and on", |c, _| {
         while c.stream.write_all(&[b'X'; LIMIT]).is_ok() {}
