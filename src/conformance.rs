@@ -16,7 +16,7 @@
 //! reply, and how fast it is, is judged only as far as SPEC.md limits it.
 
 use std::fmt::{self, Write as _};
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::thread;
@@ -155,6 +155,13 @@ pub enum Other {
         send: Hex,
         /// Always true.
         reset: bool,
+    },
+    /// Some bytes, on so many connections, which then stay open until the vector is over.
+    Stall {
+        /// The bytes.
+        send: Hex,
+        /// How many connections.
+        stall: usize,
     },
 }
 
@@ -387,8 +394,8 @@ pub struct Judge {
 enum End {
     /// By an orderly end of the stream.
     Fin,
-    /// By a reset, which may have destroyed a part of the reply.
-    Reset,
+    /// By a reset, which may have destroyed a part of the reply, or another failure.
+    Failure(ErrorKind),
     /// Not in the time that it was given.
     TimeOut,
     /// Not after far more bytes than a reply has.
@@ -399,10 +406,28 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fin => "an orderly end of the stream (FIN)",
-            Self::Reset => "a reset (RST)",
+            Self::Failure(kind) if RESET.contains(kind) => "a reset (RST)",
+            Self::Failure(kind) => return write!(f, "a failure of the connection: {kind}"),
             Self::TimeOut => "none in the time given (time-out)",
             Self::Flood => "none, it sends on and on",
         })
+    }
+}
+
+/// What a reset shows itself as, to reading, writing and shutting down.
+const RESET: [ErrorKind; 3] = [
+    ErrorKind::ConnectionReset,
+    ErrorKind::BrokenPipe,
+    ErrorKind::NotConnected,
+];
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        if is_time_out(&error) {
+            Self::TimeOut
+        } else {
+            Self::Failure(error.kind())
+        }
     }
 }
 
@@ -463,23 +488,12 @@ impl Judge {
         let perform = || Course::perform(self, vector).map_err(|fault| vector.failure(fault));
         let mut course = perform()?;
         for _ in 1..3 {
-            if course.late {
+            // A machine may be slow, and then nothing else is wrong.
+            if course.late && course.faults.is_empty() {
                 course = perform()?;
             }
         }
-        let Connection { came, end, .. } = course.connection;
-        let (wanted, end) = (vector.expect.reply(), end.unwrap_or(End::TimeOut));
         let mut faults = course.faults;
-        if came != wanted {
-            faults.push("the bytes are wrong".into());
-        }
-        let end_is_right = match vector.expect.end {
-            ExpectedEnd::Fin | ExpectedEnd::Gone => end == End::Fin,
-            ExpectedEnd::Closed => matches!(end, End::Fin | End::Reset),
-        };
-        if !end_is_right {
-            faults.push("the end of the connection is wrong".into());
-        }
         if faults.is_empty() && course.late {
             faults.push(format!(
                 "the server waits for something else: the end came more than {:?} after the \
@@ -492,20 +506,20 @@ impl Judge {
         }
         let mut failure = vector.failure(faults.join("; "));
         failure.details.push(format!("sent    {}", vector.sent()));
-        failure.compare(&wanted, &came);
-        failure.details.push(format!("ended   by {end}"));
+        failure.compare(&vector.expect.reply(), &course.connection.came);
+        let ending = course.connection.ending();
+        failure.details.push(format!("ended   {ending}"));
         Err(failure)
     }
 
     fn connect(&self) -> Result<Connection, String> {
         let connected = TcpStream::connect_timeout(&self.server, self.patience);
         let stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
-        let prepared = stream
-            .set_nodelay(true)
-            .and_then(|()| stream.set_write_timeout(Some(self.patience)));
+        let prepared = stream.set_nodelay(true);
         prepared.map_err(|error| format!("cannot use the connection: {error}"))?;
         Ok(Connection {
             stream,
+            since: Instant::now(),
             came: Vec::new(),
             end: None,
             ended_at: None,
@@ -514,41 +528,62 @@ impl Judge {
 
     /// Sends `bytes` on a connection of its own, and resets it.
     fn reset(&self, bytes: &[u8]) -> Result<(), String> {
-        let mut stream = self.connect()?.stream;
-        stream
-            .write_all(bytes)
-            .and_then(|()| SockRef::from(&stream).set_linger(Some(Duration::ZERO)))
+        let mut connection = self.connect()?;
+        connection
+            .write(bytes, self.patience)
+            .and_then(|()| SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO)))
             .map_err(|error| format!("it cannot send and reset: {error}"))
+    }
+
+    /// Sends `bytes` on `count` connections of their own, and no more.
+    fn stall(&self, bytes: &[u8], count: usize) -> Result<Vec<Connection>, String> {
+        let stalled = (0..count).map(|_| {
+            let mut connection = self.connect()?;
+            let written = connection.write(bytes, self.patience);
+            let stays = written.map(|()| connection);
+            stays.map_err(|error| format!("it cannot send: {error}"))
+        });
+        stalled.collect()
     }
 
     /// One exchange on a connection of its own. Whether the end was late.
     fn exchange(&self, request: &[u8], wanted: &[u8]) -> Result<bool, String> {
         let mut connection = self.connect()?;
-        let start = Instant::now();
-        let written = connection.stream.write_all(request);
+        let written = connection.write(request, self.patience);
         connection.read_to_end(self.patience);
         written.map_err(|error| format!("the client cannot send: {error}"))?;
-        match connection.end {
-            Some(End::Fin) if connection.came == wanted => Ok(start.elapsed() > self.promptness),
-            end => Err(format!(
-                "wanted {}, came {}, ended by {}",
-                excerpt(wanted),
-                excerpt(&connection.came),
-                end.unwrap_or(End::TimeOut)
-            )),
+        if connection.end == Some(End::Fin) && connection.came == wanted {
+            return Ok(connection.since.elapsed() > self.promptness);
         }
+        Err(format!(
+            "wanted {}, came {}, ended {}",
+            excerpt(wanted),
+            excerpt(&connection.came),
+            connection.ending()
+        ))
     }
 }
 
 /// A connection to the server, and what has come over it.
 struct Connection {
     stream: TcpStream,
+    /// When it was made.
+    since: Instant,
     came: Vec<u8>,
     end: Option<End>,
     ended_at: Option<Instant>,
 }
 
 impl Connection {
+    /// Sends `bytes`, in at most `time`.
+    fn write(&mut self, bytes: &[u8], time: Duration) -> io::Result<()> {
+        let mut stream = Timed {
+            stream: &self.stream,
+            deadline: Instant::now() + time,
+        };
+        stream.write_all(bytes)
+    }
+
     /// Lets `time` pass, and reads what comes in it.
     fn pause(&mut self, time: Duration) {
         let start = Instant::now();
@@ -572,22 +607,34 @@ impl Connection {
         self.end = Some(match stream.take(FLOOD).read_to_end(&mut self.came) {
             Ok(count) if count as u64 == FLOOD => End::Flood,
             Ok(_) => End::Fin,
-            Err(error) if is_time_out(&error) => End::TimeOut,
-            Err(_) => End::Reset,
+            Err(error) => error.into(),
         });
         self.ended_at = Some(Instant::now());
+    }
+
+    /// How and when the server ended it, for people.
+    fn ending(&self) -> String {
+        let end = self.end.unwrap_or(End::TimeOut);
+        let after = (self.ended_at).map(|at| at.saturating_duration_since(self.since));
+        format!(
+            "by {end}, {:.1?} after it began",
+            after.unwrap_or(self.since.elapsed())
+        )
     }
 
     /// Whether the server has closed all of the connection by `deadline`: what is sent to it is
     /// answered by a reset then, and sending fails.
     fn is_gone(&mut self, deadline: Instant) -> bool {
-        while self.stream.write(b"x").is_ok() {
-            if Instant::now() >= deadline {
-                return false;
+        let mut stream = Timed {
+            stream: &self.stream,
+            deadline,
+        };
+        loop {
+            match stream.write_all(b"x") {
+                Ok(()) => thread::sleep(Duration::from_millis(50)),
+                Err(error) => return !is_time_out(&error),
             }
-            thread::sleep(Duration::from_millis(50));
         }
-        true
     }
 }
 
@@ -605,7 +652,9 @@ struct Course<'a> {
     complete_at: Option<Instant>,
     /// Whether this or another client was kept waiting.
     late: bool,
-    /// Faults that bytes and end do not show.
+    /// Connections beside it that stay open.
+    stalled: Vec<Connection>,
+    /// What is wrong, but for being late.
     faults: Vec<String>,
 }
 
@@ -621,6 +670,7 @@ impl<'a> Course<'a> {
             half_closed: false,
             complete_at: None,
             late: false,
+            stalled: Vec::new(),
             faults: Vec::new(),
         };
         // What is sent step after step is one text, written out in parts to be short.
@@ -631,7 +681,7 @@ impl<'a> Course<'a> {
             }
             course.take(steps);
         }
-        course.finish(vector.expect.end);
+        course.finish(&vector.expect);
         Ok(course)
     }
 
@@ -646,12 +696,12 @@ impl<'a> Course<'a> {
             Step::Send { .. } => {
                 let text = steps.iter().flat_map(Step::bytes).collect::<Vec<_>>();
                 self.sent.extend(&text);
-                self.connection.stream.write_all(&text)
+                self.connection.write(&text, self.time_left())
             }
             Step::SendEachByte { send_each_byte } => {
                 self.sent.extend(&send_each_byte.0);
-                let mut bytes = send_each_byte.0.chunks(1);
-                bytes.try_for_each(|byte| self.connection.stream.write_all(byte))
+                let (mut bytes, time) = (send_each_byte.0.chunks(1), self.time_left());
+                bytes.try_for_each(|byte| self.connection.write(byte, time))
             }
             Step::HalfClose { .. } => {
                 self.half_closed = true;
@@ -662,14 +712,14 @@ impl<'a> Course<'a> {
                 Ok(())
             }
             Step::Await { .. } => {
-                self.connection.read_to_end(self.judge.patience);
+                self.connection.read_to_end(self.time_left());
                 Ok(())
             }
         };
-        if taken.is_err() {
+        if let Err(error) = taken {
             // It is over; what came before is read.
-            self.connection.read_to_end(self.judge.patience);
-            self.connection.end = Some(End::Reset);
+            self.connection.read_to_end(self.time_left());
+            self.connection.end = Some(error.into());
         }
         if model::request(&self.sent, self.half_closed).is_some() {
             self.complete_at.get_or_insert_with(Instant::now);
@@ -681,11 +731,23 @@ impl<'a> Course<'a> {
         self.may_close && (self.connection.end.is_some() || Instant::now() >= self.closing)
     }
 
-    /// Does nothing for a while, in which nothing may come if the request is not complete.
+    /// How long the next step may take.
+    fn time_left(&self) -> Duration {
+        if self.may_close {
+            self.closing.saturating_duration_since(Instant::now())
+        } else {
+            self.judge.patience
+        }
+    }
+
+    /// Does nothing for a while, in which neither a byte nor the end may come if the request is
+    /// not complete.
     fn pause(&mut self, time: Duration) {
         let before = self.connection.came.len();
         self.connection.pause(time);
-        if self.connection.came.len() > before && self.complete_at.is_none() {
+        let acts = self.connection.came.len() > before
+            || (self.connection.end.is_some() && !self.may_close);
+        if acts && self.complete_at.is_none() {
             let fault = "the server acts on an incomplete request";
             self.faults.push(fault.into());
         }
@@ -696,6 +758,10 @@ impl<'a> Course<'a> {
         let done = match other {
             Other::Exchange { send, reply } => self.judge.exchange(&send.0, &reply.0),
             Other::Reset { send, .. } => self.judge.reset(&send.0).map(|()| false),
+            Other::Stall { send, stall } => self.judge.stall(&send.0, *stall).map(|stalled| {
+                self.stalled.extend(stalled);
+                false
+            }),
         };
         match done {
             Ok(late) => self.late |= late,
@@ -708,18 +774,26 @@ impl<'a> Course<'a> {
         self.complete_at = self.complete_at.map(|_| Instant::now());
     }
 
-    /// Reads to the end, which is to be as `expected`.
-    fn finish(&mut self, expected: ExpectedEnd) {
-        let time = if self.may_close {
-            self.closing.saturating_duration_since(Instant::now())
-        } else {
-            self.judge.patience
-        };
-        self.connection.read_to_end(time);
-        let ended = self.connection.ended_at.zip(self.complete_at);
-        let waited = ended.map(|(end, complete)| end.saturating_duration_since(complete));
+    /// Reads to the end, and judges what came by what was `expected`.
+    fn finish(&mut self, expected: &Expectation) {
+        self.connection.read_to_end(self.time_left());
+        let Connection { end, ended_at, .. } = self.connection;
+        let waited = (ended_at.zip(self.complete_at))
+            .map(|(end, complete)| end.saturating_duration_since(complete));
         self.late |= !self.may_close && waited.is_some_and(|time| time > self.judge.promptness);
-        let half = expected != ExpectedEnd::Fin && self.connection.end == Some(End::Fin);
+        if self.connection.came != expected.reply() {
+            self.faults.push("the bytes are wrong".into());
+        }
+        let end_is_right = match end {
+            Some(End::Fin) => true,
+            Some(End::Failure(_)) => self.may_close,
+            _ => false,
+        };
+        if !end_is_right {
+            self.faults
+                .push("the end of the connection is wrong".into());
+        }
+        let half = expected.end != ExpectedEnd::Fin && end == Some(End::Fin);
         if half && !self.connection.is_gone(self.closing) {
             let fault =
                 "the server ends its side alone, and keeps the connection past any deadline";
@@ -769,6 +843,11 @@ impl Vector {
                     other: Other::Reset { send, .. },
                 } => {
                     write!(sent, "{} and a reset by another client", excerpt(&send.0))
+                }
+                Step::Other {
+                    other: Other::Stall { send, stall },
+                } => {
+                    write!(sent, "{} by {stall} clients that stay", excerpt(&send.0))
                 }
             };
         }

@@ -3,6 +3,9 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
 
 use upcase::log;
 
@@ -145,4 +148,70 @@ fn a_request_is_missing_if_its_last_byte_is_and_not_otherwise() {
         let said = format!("upcase-server: {missing} requests are missing from the log");
         assert_eq!(err.lines().last(), Some(&*said));
     }
+}
+
+/// Keeps all to itself, and loses it.
+struct Lossy;
+
+impl Write for Lossy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Err(io::Error::other("lost"))
+    }
+}
+
+/// SPEC: LOG-4
+#[test]
+fn what_an_output_cannot_flush_is_missing() {
+    let (log, writer) = log::channel();
+    (0..2).for_each(|_| log.request(PEER, b"one two three\n"));
+    drop(log);
+    let mut err = Vec::new();
+    writer.run(Lossy, &mut err);
+    assert_eq!(
+        String::from_utf8(err).unwrap(),
+        "upcase-server: cannot write the log, serving goes on: lost\n\
+         upcase-server: 2 requests are missing from the log\n"
+    );
+}
+
+/// Passes on what is written.
+struct Passing(Sender<Vec<u8>>);
+
+impl Write for Passing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.send(bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// SPEC: LOG-4
+#[test]
+fn what_may_not_be_said_at_once_is_said_in_time_though_nothing_comes_any_more() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let (log, writer) = log::channel();
+    (0..4).for_each(|_| log.complain("out of ink".into()));
+    (0..5000).for_each(|_| log.request(PEER, b"x\n"));
+    let (err, said) = mpsc::channel();
+    thread::spawn(move || writer.run(io::sink(), Passing(err)));
+    assert_eq!(
+        said.recv_timeout(PATIENCE).unwrap(),
+        b"upcase-server: out of ink\n"
+    );
+    let later = String::from_utf8(said.recv_timeout(PATIENCE).unwrap()).unwrap();
+    let count = "requests are missing from the log (3 more complaints were not printed)\n";
+    assert!(later.ends_with(count), "{later}");
+    assert_eq!(log.missing().count(), 0);
+    (0..2).for_each(|_| log.complain("out of paper".into()));
+    assert_eq!(
+        said.recv_timeout(PATIENCE).unwrap(),
+        b"upcase-server: 2 more complaints were not printed\n"
+    );
 }

@@ -11,10 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{LazyLock, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use judging::side_by_side;
-use upcase::conformance::{Judge, Step, Vector, suite};
+use upcase::conformance::{Failure, Judge, Step, Vector, suite};
 use upcase::laws;
 
 /// Who catches what: from a fault to the vectors and laws that catch it.
@@ -50,7 +49,8 @@ static FUNCTIONS: LazyLock<Matrix> = LazyLock::new(|| {
 /// pieces looks right. So who has not been caught, or has caught nothing, gets another chance.
 static SERVERS: LazyLock<Matrix> = LazyLock::new(|| {
     // The slowest first, for the others to be judged beside it.
-    let mut started = vec![(servers::SERIAL, servers::start_serial())];
+    let (serial, one) = servers::POOLS[0];
+    let mut started = vec![(serial, servers::start_pool(one))];
     let fast = servers::WRONG.iter();
     started.extend(fast.map(|(fault, serve)| (*fault, servers::start(*serve))));
     let vectors: Vec<_> = suite()
@@ -112,20 +112,32 @@ fn add_catchers(matrix: &mut Matrix, servers: &[(&'static str, SocketAddr)], vec
     });
 }
 
-/// How long the judge waits here: the zoo's servers have a short deadline.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Less than that deadline.
-const PROMPTNESS: Duration = Duration::from_secs(1);
+/// A judge that waits no longer than the zoo's servers, whose deadline is short, give it reason to.
+fn judge(server: SocketAddr) -> Judge {
+    Judge {
+        server,
+        patience: servers::DEADLINE * 2,
+        promptness: servers::DEADLINE / 2,
+    }
+}
 
 /// The vectors that the server fails.
+///
+/// A busy machine may fail a vector too. So what counts is only what a right server passes in the
+/// same moment.
 fn caught_by(server: SocketAddr, vectors: &[&Vector]) -> BTreeSet<String> {
-    let judge = Judge {
-        server,
-        patience: PATIENCE,
-        promptness: PROMPTNESS,
-    };
-    let judged = side_by_side(vectors.iter().copied(), |vector| judge.judge_alone(vector));
+    static RIGHT: LazyLock<SocketAddr> = LazyLock::new(|| servers::start(servers::right));
+    let judged = side_by_side(vectors.iter().copied(), |vector| {
+        let judged = judge(server).judge_alone(vector);
+        judged.or_else(|failure| match judge(*RIGHT).judge_alone(vector) {
+            Ok(()) => Err(failure),
+            Err(_) => Ok(()),
+        })
+    });
+    failed(judged)
+}
+
+fn failed(judged: Vec<(&Vector, Result<(), Failure>)>) -> BTreeSet<String> {
     let failed = judged.into_iter().filter(|(_, judged)| judged.is_err());
     failed.map(|(vector, _)| vector.id.clone()).collect()
 }
@@ -189,7 +201,9 @@ fn the_right_parts_make_a_right_implementation() {
         .filter(|vector| is_of_transport(vector))
         .collect();
     for right in [servers::right, servers::right_by_reset] {
-        assert_eq!(caught_by(servers::start(right), &vectors), BTreeSet::new());
+        let server = servers::start(right);
+        let judged = side_by_side(vectors.iter().copied(), |v| judge(server).judge_alone(v));
+        assert_eq!(failed(judged), BTreeSet::new());
     }
 }
 
@@ -206,6 +220,11 @@ fn what_is_seen_in_one_way_alone_is_seen() {
         ("dies of a reset", "time.reset-one-costs-no-other"),
         ("answers others wrongly", "time.reset-one-costs-no-other"),
         ("keeps others waiting", "time.reset-one-costs-no-other"),
+        ("is late, and then wrong, now and then", "connection.many"),
+        (
+            "serves sixteen connections at a time",
+            "time.others-while-many-stall",
+        ),
         (
             "keeps a connection for ever behind its reply",
             "time.gone-behind-its-reply",
@@ -217,11 +236,9 @@ fn what_is_seen_in_one_way_alone_is_seen() {
         ("gives each read a little more time", "time.drip"),
     ];
     let is_seen = |fault: &str, id: &str| {
-        let mut wrong = servers::WRONG.iter().chain(servers::WRONG_TO_OTHERS);
-        let serve = wrong.find(|(name, _)| *name == fault).unwrap().1;
         let vector = suite().vectors.iter().find(|vector| vector.id == id);
         // A busy server may see a reset only when it has answered all others.
-        (0..3).any(|_| !caught_by(servers::start(serve), &[vector.unwrap()]).is_empty())
+        (0..3).any(|_| !caught_by(servers::start_by_name(fault), &[vector.unwrap()]).is_empty())
     };
     thread::scope(|scope| {
         for (fault, id) in seen_by {
@@ -238,7 +255,10 @@ fn a_flood_is_read_no_further_than_it_takes_to_know_it() {
     let judge = Judge::new(servers::start(flood.unwrap().1));
     let failure = judge.judge_alone(&suite().vectors[0]).unwrap_err();
     let last = failure.details.last().unwrap();
-    assert_eq!(last, "ended   by none, it sends on and on");
+    assert!(
+        last.starts_with("ended   by none, it sends on and on"),
+        "{last}"
+    );
 }
 
 /// `cargo test --test zoo -- --ignored --nocapture` prints it.

@@ -81,7 +81,7 @@ function* exchanges(vector) {
   const stream = fromHex(vector.steps.map(sent).join(""));
   const request = frame(stream, vector.steps.some((step) => step.half_close));
   yield { request, reply: stated(vector.expect), end: vector.expect.end };
-  for (const { other } of vector.steps.filter((step) => step.other && !step.other.reset))
+  for (const { other } of vector.steps.filter((step) => step.other && "reply" in step.other))
     yield { request: frame(fromHex(other.send), false), reply: other.reply, end: "fin" };
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use upcase::{LIMIT, process};
 
 /// How long the zoo's servers give a connection.
-pub const DEADLINE: Duration = Duration::from_millis(1500);
+pub const DEADLINE: Duration = Duration::from_secs(2);
 
 /// What a server remembers from one connection to the next; the right one has no use for it.
 #[derive(Default)]
@@ -118,8 +118,8 @@ pub fn right_by_reset(connection: &mut Connection, _: &Memory) {
 /// A fault's name, and a server that has it.
 pub type Wrong = (&'static str, Serve);
 
-/// The servers that are right to one connection, and not to those beside it. Each is to be judged
-/// by one vector alone.
+/// The servers that are right to most connections, and not to those beside them. Each is to be
+/// judged by one vector alone.
 pub const WRONG_TO_OTHERS: &[Wrong] = &[
     ("answers others wrongly", |c, memory| {
         let others = memory.connections.fetch_add(1, Ordering::Relaxed);
@@ -140,6 +140,17 @@ pub const WRONG_TO_OTHERS: &[Wrong] = &[
             c.finish(&process(&request));
         }
         memory.connections.fetch_sub(1, Ordering::Relaxed);
+    }),
+    ("is late, and then wrong, now and then", |c, memory| {
+        if let Some(request) = c.right_request() {
+            let count = memory.connections.fetch_add(1, Ordering::Relaxed);
+            if count % 40 == 39 {
+                thread::sleep(DEADLINE * 3 / 4);
+                c.finish(b"?");
+            } else {
+                c.finish(&process(&request));
+            }
+        }
     }),
 ];
 
@@ -519,6 +530,34 @@ pub const WRONG: &[Wrong] = &[
         },
     ),
     (
+        "gives up when the first byte is half a second late",
+        |c, _| {
+            let last = c.deadline;
+            c.deadline = Instant::now() + Duration::from_millis(500);
+            let Some(mut request) = c.read(LIMIT) else {
+                return;
+            };
+            c.deadline = last;
+            if complete(&request).is_none() && !request.is_empty() {
+                let Some(rest) = c.right_request() else {
+                    return;
+                };
+                request.extend(rest);
+            }
+            let length = complete(&request).unwrap_or(request.len());
+            c.finish(&process(&request[..length]));
+        },
+    ),
+    ("takes white space alone for an empty request", |c, _| {
+        let blank = |bytes: &[u8]| {
+            let is_blank = !bytes.is_empty() && bytes.trim_ascii().is_empty();
+            complete(bytes).or(is_blank.then_some(0))
+        };
+        if let Some(request) = c.request(blank) {
+            c.finish(&process(&request));
+        }
+    }),
+    (
         "forgets the reply of every fiftieth connection",
         |c, memory| {
             if let Some(request) = c.right_request() {
@@ -530,34 +569,51 @@ pub const WRONG: &[Wrong] = &[
     ),
 ];
 
-/// The name of the fault of the server that serves one connection after another.
-pub const SERIAL: &str = "serves one connection after another";
+/// The servers that are right, to so many connections at a time.
+pub const POOLS: &[(&str, usize)] = &[
+    ("serves one connection after another", 1),
+    ("serves sixteen connections at a time", 16),
+];
 
 /// Starts a server on a free port; it runs until the process ends.
 pub fn start(serve: Serve) -> SocketAddr {
-    start_with(serve, false)
+    start_with(|serve_one| drop(thread::spawn(serve_one)), serve, 1)
 }
 
-/// The same, serving one connection after another.
-pub fn start_serial() -> SocketAddr {
-    start_with(right, true)
+/// The right server, which serves `count` connections at a time.
+pub fn start_pool(count: usize) -> SocketAddr {
+    start_with(|serve_one| serve_one(), right, count)
 }
 
-fn start_with(serve: Serve, serial: bool) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+/// Starts the server that has the fault of this name.
+pub fn start_by_name(fault: &str) -> SocketAddr {
+    let serve = WRONG
+        .iter()
+        .chain(WRONG_TO_OTHERS)
+        .find(|(name, _)| *name == fault);
+    let pool = || POOLS.iter().find(|(name, _)| *name == fault);
+    match serve {
+        Some((_, serve)) => start(*serve),
+        None => start_pool(pool().expect("no fault has this name").1),
+    }
+}
+
+/// Starts `acceptors` threads that accept, and let `run` serve each connection.
+fn start_with(run: fn(Box<dyn FnOnce() + Send>), serve: Serve, acceptors: usize) -> SocketAddr {
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
     let address = listener.local_addr().unwrap();
     let memory = Arc::<Memory>::default();
-    thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let memory = Arc::clone(&memory);
-            let serving = thread::spawn(move || {
-                let deadline = Instant::now() + DEADLINE;
-                serve(&mut Connection { stream, deadline }, &memory);
-            });
-            if serial {
-                let _ = serving.join();
+    for _ in 0..acceptors {
+        let (listener, memory) = (Arc::clone(&listener), Arc::clone(&memory));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let memory = Arc::clone(&memory);
+                run(Box::new(move || {
+                    let deadline = Instant::now() + DEADLINE;
+                    serve(&mut Connection { stream, deadline }, &memory);
+                }));
             }
-        }
-    });
+        });
+    }
     address
 }
