@@ -10,7 +10,7 @@ use std::iter;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,94 +126,137 @@ impl Writer {
     /// is left. Failing to write stops neither this nor the server: the requests concerned are
     /// counted, and the count is reported to `err` when writing goes on, or at the end
     /// (SPEC LOG-4).
-    pub fn run(self, mut out: impl Write, err: impl Write) {
+    pub fn run(self, out: impl Write, err: impl Write) {
+        let mut lines = Lines {
+            out,
+            trouble: None,
+            failing: false,
+            torn: false,
+        };
         let mut errors = Errors {
             err,
             last: None,
             unsaid: 0,
         };
-        // Why writing fails, until it is said; whether it failed the last time; and whether it
-        // stopped in the middle of a line, which shall not run into the next.
-        let (mut trouble, mut failing, mut torn) = (None, false, false);
-        while let Ok(first) = self.queue.recv() {
-            let mut lines = Vec::new();
-            if torn {
-                lines.push(b'\n');
-            }
-            // Where in them each request ends.
-            let mut requests = Vec::new();
-            for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH)) {
-                match entry {
-                    Entry::Ready(address) => {
-                        lines.extend(format!("Servidor rodando em {address}\n").bytes());
-                    }
-                    Entry::Request(peer, request) => {
-                        let (peer, request) = (peer.to_canonical(), literal(&request));
-                        lines.extend(format!("Recebido de {peer}:\n{request}\n").bytes());
-                        requests.push(lines.len());
-                    }
-                    Entry::Complaint(complaint) => errors.complain(&complaint),
-                }
-            }
-            let (written, outcome) = write_some(&mut out, &lines);
-            if let Some(last) = lines[..written].last() {
-                torn = *last != b'\n';
-            }
-            let Counts { queued, dropped } = &*self.missing.0;
-            queued.fetch_sub(requests.len() as u64, Ordering::Relaxed);
-            if let Err(error) = outcome {
-                let torn = requests.iter().filter(|end| **end > written);
-                dropped.fetch_add(torn.count() as u64, Ordering::Relaxed);
-                if !failing {
-                    trouble = Some(error);
-                }
-                failing = true;
+        loop {
+            // What may not be said yet is said in time, though no entry comes any more.
+            let first = if self.has_more_to_say(&lines, &errors) {
+                self.queue.recv_timeout(errors.silence())
             } else {
-                failing = false;
+                self.queue.recv().map_err(RecvTimeoutError::from)
+            };
+            match first {
+                Ok(first) => self.write(first, &mut lines, &mut errors),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
             }
-            if errors.may_complain() {
-                self.report(&mut trouble, failing, &mut errors);
+            if errors.silence().is_zero() {
+                self.report(&mut lines, &mut errors);
             }
             thread::sleep(GATHER);
         }
-        self.report(&mut trouble, false, &mut errors);
-        self.report(&mut trouble, false, &mut errors);
-        match std::mem::take(&mut errors.unsaid) {
-            0 => {}
-            unsaid => errors.say(&format!("{unsaid} more complaints were not printed")),
+        lines.failing = false; // as it was, or for ever
+        while self.has_more_to_say(&lines, &errors) {
+            self.report(&mut lines, &mut errors);
         }
     }
 
-    /// Says one thing: why writing fails, or, when it goes on, how many requests are missing.
-    fn report(
-        &self,
-        trouble: &mut Option<io::Error>,
-        failing: bool,
-        errors: &mut Errors<impl Write>,
-    ) {
-        if let Some(error) = trouble.take() {
-            errors.say(&format!("cannot write the log, serving goes on: {error}"));
-        } else if !failing {
-            let dropped = self.missing.0.dropped.swap(0, Ordering::Relaxed);
-            if dropped > 0 {
-                errors.say(&format!("{dropped} requests are missing from the log"));
+    /// Writes `first`, and what else has gathered.
+    fn write(&self, first: Entry, out: &mut Lines<impl Write>, errors: &mut Errors<impl Write>) {
+        let mut lines = Vec::new();
+        // Where in them each request ends.
+        let mut requests = Vec::new();
+        for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH)) {
+            match entry {
+                Entry::Ready(address) => {
+                    lines.extend(format!("Servidor rodando em {address}\n").bytes());
+                }
+                Entry::Request(peer, request) => {
+                    let (peer, request) = (peer.to_canonical(), literal(&request));
+                    lines.extend(format!("Recebido de {peer}:\n{request}\n").bytes());
+                    requests.push(lines.len());
+                }
+                Entry::Complaint(complaint) => errors.complain(&complaint),
             }
         }
+        if lines.is_empty() {
+            return; // and nobody knows whether writing would fail
+        }
+        let written = out.write(&lines);
+        let dropped = requests.iter().filter(|end| **end > written).count();
+        let counts = &self.missing.0;
+        counts
+            .queued
+            .fetch_sub(requests.len() as u64, Ordering::Relaxed);
+        counts.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+    }
+
+    /// Says one thing: why writing fails; or, when it goes on, how many requests are missing; or
+    /// how many complaints there were beside the last.
+    fn report(&self, lines: &mut Lines<impl Write>, errors: &mut Errors<impl Write>) {
+        if let Some(error) = lines.trouble.take() {
+            errors.say(&format!("cannot write the log, serving goes on: {error}"));
+        } else if self.has_missing(lines) {
+            let missing = self.missing.0.dropped.swap(0, Ordering::Relaxed);
+            errors.say(&format!("{missing} requests are missing from the log"));
+        } else if errors.unsaid > 0 {
+            let unsaid = std::mem::take(&mut errors.unsaid);
+            errors.say(&format!("{unsaid} more complaints were not printed"));
+        }
+    }
+
+    /// Whether [`report`](Self::report) would say something.
+    fn has_more_to_say<W>(&self, lines: &Lines<W>, errors: &Errors<impl Write>) -> bool {
+        lines.trouble.is_some() || self.has_missing(lines) || errors.unsaid > 0
+    }
+
+    fn has_missing<W>(&self, lines: &Lines<W>) -> bool {
+        !lines.failing && self.missing.0.dropped.load(Ordering::Relaxed) > 0
     }
 }
 
-/// Writes as many of `bytes` as can be: their number, and what stopped it.
-fn write_some(out: &mut impl Write, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut written = 0;
-    while written < bytes.len() {
-        match out.write(&bytes[written..]) {
-            Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
-            Ok(count) => written += count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return (written, Err(error)),
+/// The transcript itself.
+struct Lines<W> {
+    out: W,
+    /// Why writing fails, until it is said.
+    trouble: Option<io::Error>,
+    /// Whether writing failed the last time.
+    failing: bool,
+    /// Whether it stopped in the middle of a line, which the next shall not run into.
+    torn: bool,
+}
+
+impl<W: Write> Lines<W> {
+    /// Writes as much of `lines` as can be: how many bytes, as far as is known.
+    fn write(&mut self, lines: &[u8]) -> usize {
+        let mut written = 0;
+        match self.try_write(lines, &mut written) {
+            Ok(()) => self.failing = false,
+            Err(_) if self.failing => {}
+            Err(error) => (self.failing, self.trouble) = (true, Some(error)),
         }
+        written
     }
-    (written, out.flush())
+
+    fn try_write(&mut self, lines: &[u8], written: &mut usize) -> io::Result<()> {
+        if self.torn {
+            self.out.write_all(b"\n")?;
+            self.torn = false;
+        }
+        while *written < lines.len() {
+            match self.out.write(&lines[*written..]) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    *written += count;
+                    self.torn = lines[*written - 1] != b'\n';
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // What an output keeps to itself and cannot get rid of may be all of it.
+        self.out.flush().inspect_err(|_| *written = 0)
+    }
 }
 
 /// Standard error. That it cannot be written to is the one thing there is nobody left to tell.
@@ -224,14 +267,15 @@ struct Errors<W> {
 }
 
 impl<W: Write> Errors<W> {
-    fn may_complain(&self) -> bool {
-        self.last
-            .is_none_or(|last| last.elapsed() >= COMPLAINT_INTERVAL)
+    /// How long nothing may be said yet.
+    fn silence(&self) -> Duration {
+        let past = self.last.map_or(COMPLAINT_INTERVAL, |last| last.elapsed());
+        COMPLAINT_INTERVAL.saturating_sub(past)
     }
 
     /// Says `complaint`, unless the last one was less than [`COMPLAINT_INTERVAL`] ago.
     fn complain(&mut self, complaint: &str) {
-        if self.may_complain() {
+        if self.silence().is_zero() {
             self.say(complaint);
         } else {
             self.unsaid += 1;
