@@ -406,20 +406,12 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Fin => "an orderly end of the stream (FIN)",
-            Self::Failure(kind) if RESET.contains(kind) => "a reset (RST)",
-            Self::Failure(kind) => return write!(f, "a failure of the connection: {kind}"),
+            Self::Failure(kind) => return write!(f, "a reset (RST) or another failure: {kind}"),
             Self::TimeOut => "none in the time given (time-out)",
             Self::Flood => "none, it sends on and on",
         })
     }
 }
-
-/// What a reset shows itself as, to reading, writing and shutting down.
-const RESET: [ErrorKind; 3] = [
-    ErrorKind::ConnectionReset,
-    ErrorKind::BrokenPipe,
-    ErrorKind::NotConnected,
-];
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {

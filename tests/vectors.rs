@@ -9,7 +9,7 @@ use upcase::conformance::{ExpectedEnd, Level, Vector, judge_process, suite};
 use upcase::{LIMIT, model, spec};
 
 /// How many vectors there are. Stated here too, so that none is lost unnoticed.
-const COUNT: usize = 274;
+const COUNT: usize = 275;
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

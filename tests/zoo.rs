@@ -217,6 +217,10 @@ fn what_is_seen_in_one_way_alone_is_seen() {
             "ends its side a second after its reply",
             "reply.not-before-the-lf",
         ),
+        (
+            "takes white space alone for an empty request",
+            "reply.no-end-before-the-lf",
+        ),
         ("dies of a reset", "time.reset-one-costs-no-other"),
         ("answers others wrongly", "time.reset-one-costs-no-other"),
         ("keeps others waiting", "time.reset-one-costs-no-other"),
