@@ -7,7 +7,7 @@
 //!
 //! Rules of this file: as those of the laws. What a peer does depends on how many bytes it has
 //! passed on, never on how they were asked for, so that no implementation is judged by its taste
-//! in buffers.
+//! in buffers. For the same reason one read gets 1024 bytes at most.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -73,7 +73,8 @@ impl<'a> arbitrary::Arbitrary<'a> for Turn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Conversation<'a> {
-    /// What happens when the peer is read from, until `wire` is used up; then comes the end.
+    /// What happens when the peer is read from, until one of them ends the stream, or `wire` is
+    /// used up, which ends it too.
     pub reads: [Turn; TURNS],
     /// What happens when the peer is written to.
     pub writes: [Turn; TURNS],
@@ -93,7 +94,7 @@ impl<'a> Conversation<'a> {
                 Turn::Segment(_) if rest.is_empty() => break,
                 Turn::Segment(length) => {
                     let segment;
-                    (segment, rest) = rest.split_at((*length).min(rest.len()));
+                    (segment, rest) = rest.split_at((*length).clamp(1, rest.len()));
                     events.push(Event::Segment(segment));
                 }
                 Turn::Interrupt => events.push(Event::Interrupt),
@@ -161,8 +162,11 @@ struct Notes {
     endings: usize,
     /// What was written.
     written: Vec<u8>,
-    write_failed: bool,
+    /// How writing came to its end, if it did.
+    write_ended: Option<Turn>,
     half_closes: usize,
+    /// Whether it was half-closed before its request was complete, or could not be any more.
+    ended_early: bool,
     half_close_failed: bool,
 }
 
@@ -216,6 +220,9 @@ impl<'a> Peer<'a> {
 
 impl Read for Peer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
         self.notes.read_on |= self.has_request() && self.notes.half_closes == 0;
         match self.events.peek_mut() {
             None => {
@@ -227,7 +234,7 @@ impl Read for Peer<'_> {
                 Err(ErrorKind::Interrupted.into())
             }
             Some(Event::Segment(segment)) => {
-                let count = segment.len().min(buffer.len());
+                let count = segment.len().min(buffer.len()).min(LIMIT);
                 buffer[..count].copy_from_slice(&segment[..count]);
                 *segment = &segment[count..];
                 if segment.is_empty() {
@@ -242,16 +249,19 @@ impl Read for Peer<'_> {
 
 impl Write for Peer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
         // What is written after a half-close goes nowhere.
-        if self.notes.write_failed || self.notes.half_closes > 0 {
+        if self.notes.write_ended.is_some() || self.notes.half_closes > 0 {
             return self.end(Turn::Failure);
         }
         match self.writes.next() {
             Some(Turn::Interrupt) => Err(ErrorKind::Interrupted.into()),
-            Some(Turn::Segment(length)) => Ok(self.accept(&bytes[..length.min(bytes.len())])),
+            Some(Turn::Segment(length)) => Ok(self.accept(&bytes[..length.clamp(1, bytes.len())])),
             None => Ok(self.accept(bytes)),
             Some(ending) => {
-                self.notes.write_failed = true;
+                self.notes.write_ended = Some(ending);
                 self.end(ending)
             }
         }
@@ -264,8 +274,12 @@ impl Write for Peer<'_> {
 
 impl Duplex for Peer<'_> {
     fn half_close(&mut self) -> io::Result<()> {
-        self.notes.half_closes += 1;
         // A connection that is gone has no sending side to end.
+        if self.notes.write_ended == Some(Turn::Failure) {
+            return Err(ErrorKind::NotConnected.into());
+        }
+        self.notes.half_closes += 1;
+        self.notes.ended_early |= !self.has_request() && self.notes.endings == 0;
         if self.ending == Turn::Failure && self.events.peek().is_none() {
             self.notes.half_close_failed = true;
             return Err(ErrorKind::NotConnected.into());
@@ -351,7 +365,7 @@ pub fn framing(
     } else if peer.notes.read_on {
         Some("no read after the request was complete".into())
     } else {
-        peer.notes.too_much_work()
+        peer.notes.too_much_work(endings(conversation))
     };
     FRAMING.judged(fault, &conversation.sent(), request.ok().as_deref())
 }
@@ -368,16 +382,17 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
         .request()
         .map(|request| model::process(&request));
     let fault = match reply {
+        // It might never be complete, as far as a server knows.
+        _ if notes.ended_early => Some("no half-close before the request is complete".into()),
         None if notes.written.is_empty() => None,
-        // Nor before it is complete: it might never be, as far as a server knows.
         None => Some("nothing written, as there is no request".into()),
         Some(reply) if !reply.starts_with(&notes.written) => {
             Some(format!("b\"{}\" or a part of it", reply.escape_ascii()))
         }
-        Some(_) if notes.write_failed && notes.half_closes > 0 => {
+        Some(_) if notes.write_ended.is_some() && notes.half_closes > 0 => {
             Some("no orderly end of a reply that is cut off".into())
         }
-        Some(_) if notes.write_failed => None,
+        Some(_) if notes.write_ended.is_some() => None,
         Some(_) if notes.read_on => {
             Some("no read between the request and the half-close after its reply".into())
         }
@@ -389,7 +404,8 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
         Some(_) if notes.endings == 0 => Some("the peer's stream read to its end".into()),
         Some(_) => None,
     };
-    let fault = fault.or_else(|| notes.too_much_work());
+    // Once while reading the request, once while writing, and once while discarding.
+    let fault = fault.or_else(|| notes.too_much_work(3));
     SESSION.judged(fault, &conversation.sent(), Some(&notes.written))
 }
 
@@ -414,18 +430,27 @@ pub fn client(
             2 * LIMIT,
             peer.notes.taken
         )),
-        _ => peer.notes.too_much_work(),
+        _ => peer.notes.too_much_work(endings(conversation)),
     };
     CLIENT.judged(fault, &sent, reply.as_deref())
 }
 
+/// How often a reader may find the ending: a time-out or a failure once, for to try again is to
+/// wait again; the end of the stream, which costs nothing, some times more.
+fn endings(conversation: &Conversation) -> usize {
+    if conversation.ending() == Turn::End {
+        3
+    } else {
+        1
+    }
+}
+
 impl Notes {
-    /// Each call passes on a byte at least, or is interrupted, or finds an ending; and an ending
-    /// is to be found once while reading a request, once while discarding, and once while writing.
-    fn too_much_work(&self) -> Option<String> {
-        const MOST: usize = 3;
-        let found = format!("a stream's ending found {MOST} times at most");
-        (self.idle_calls > MOST).then_some(found)
+    /// Each call passes on a byte at least, or is interrupted, or finds an ending, which it is to
+    /// do `most` times.
+    fn too_much_work(&self, most: usize) -> Option<String> {
+        let found = format!("a stream's ending found {most} times at most");
+        (self.idle_calls > most).then_some(found)
     }
 }
 

@@ -240,7 +240,7 @@ fn well_formed(process: Process, input: &[u8]) -> Result<(), Breach> {
     if str::from_utf8(input).is_err() {
         return Ok(());
     }
-    // As it is, and repeated past the cap, so that the cap falls inside a character.
+    // As it is, and repeated up to the cap or past it, which may so fall inside a character.
     for request in [
         input.to_vec(),
         repeated(input, LIMIT.next_multiple_of(input.len().max(1))),
@@ -268,11 +268,11 @@ fn strays_kept(process: Process, input: &[u8]) -> Result<(), Breach> {
         };
         model::units(bytes).into_iter().filter_map(stray).collect()
     };
-    let request = model::clip(input);
-    let wanted = strays(&request);
-    if wanted.is_empty() {
+    if str::from_utf8(input).is_ok() {
         return Ok(()); // the law `well-formed` looks after that
     }
+    let request = model::clip(input);
+    let wanted = strays(&request);
     let reply = process(input);
     let kept = strays(&reply);
     // A reply that the second cap has shortened keeps the first of them.
