@@ -315,7 +315,8 @@ impl Vector {
 /// Returns what is wrong, nothing if it conforms as far as the suite can tell.
 ///
 /// # Panics
-/// Where `process` does, which no request excuses (SPEC PROC-2).
+/// Where `process` does, which no request excuses (SPEC PROC-2), and with a toolchain that the
+/// [`model`] cannot judge with.
 #[must_use]
 pub fn judge_process(process: Process) -> Vec<Failure> {
     let mut failures = Vec::new();

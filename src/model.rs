@@ -2,6 +2,10 @@
 //! alone, too simple to be wrong, never fast, and without a helper in common with the code that it
 //! judges.
 //!
+//! Its mapping is that of the standard library that it is built with, which has to be of Unicode
+//! 17.0.0: so this, and the laws, judge with Rust 1.95 or another toolchain of that version, and
+//! panic with any other rather than to judge wrongly.
+//!
 //! It works on lists of [`Unit`]s, decodes UTF-8 by Table 3-7 of the Unicode Standard row by row,
 //! and does one step of the specification after another.
 
@@ -82,9 +86,18 @@ pub fn upper(bytes: &[u8]) -> Vec<u8> {
     mapped
 }
 
-/// The full uppercase mapping of one character (SPEC UPPER-1).
+/// The full uppercase mapping of one character (SPEC UPPER-1, UPPER-2).
+///
+/// # Panics
+/// If the standard library is of another Unicode version than 17.0.0.
 #[must_use]
 pub fn upper_of(character: char) -> String {
+    let version = char::UNICODE_VERSION;
+    assert!(
+        version == (17, 0, 0),
+        "the model maps by the toolchain's tables, which are of Unicode {version:?} and not of \
+         17.0.0 (SPEC UPPER-2): judge and test with Rust 1.95; what is built is of 17.0.0 with any"
+    );
     character.to_string().to_uppercase()
 }
 

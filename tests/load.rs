@@ -170,6 +170,32 @@ fn an_idle_server_wakes_no_thread() {
     });
 }
 
+#[test]
+fn a_burst_leaves_as_many_workers_as_are_enough_and_hardly_more() {
+    let _turn = alone();
+    let server = Server::start(&["--quiet"]);
+    let enough = 8 * thread::available_parallelism().unwrap().get();
+    for _ in 0..5 {
+        // Each of them stalls, and has a worker of its own in the end.
+        let held: Vec<Peer> = (0..20 * enough).map(|_| server.connect()).collect();
+        until("a worker for each", || {
+            status(&server, "Threads") >= held.len() as u64
+        });
+        drop(held);
+        // Who has served one looks whether to go.
+        until("few workers", || {
+            latency(&server);
+            status(&server, "Threads") <= 2 * enough as u64
+        });
+        for _ in 0..2 * enough {
+            latency(&server);
+        }
+        until("all of them asleep", || asleep(&server).is_some());
+        let threads = status(&server, "Threads");
+        assert!(threads >= enough as u64, "{threads} are left");
+    }
+}
+
 /// The least that a client waits who has to send its SYN again, less some.
 const SOON: Duration = Duration::from_millis(900);
 

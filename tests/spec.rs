@@ -207,18 +207,6 @@ fn the_laws_have_names_of_their_own_and_catch_a_process_that_echoes() {
     }
 }
 
-#[test]
-fn the_models_mapping_is_of_the_version_that_the_specification_pins() {
-    let (major, minor, update) = char::UNICODE_VERSION;
-    assert!(
-        char::UNICODE_VERSION == (17, 0, 0),
-        "the model upper-cases by this toolchain's tables, which are of Unicode \
-         {major}.{minor}.{update}, and SPEC.md (UPPER-2) pins 17.0.0: test with Rust 1.95, or \
-         another toolchain whose char::UNICODE_VERSION is (17, 0, 0). What is built is of 17.0.0 \
-         with any toolchain."
-    );
-}
-
 /// SPEC: PROC-1, CAP-2
 #[test]
 fn the_model_states_the_limit_that_the_library_has() {
