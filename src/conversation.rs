@@ -156,7 +156,9 @@ struct Notes {
     taken: usize,
     /// How many reads and writes there were that passed no byte on and were not interrupted.
     idle_calls: usize,
-    /// Whether it was read from after its request was complete, and before a half-close.
+    /// How many reads and writes had no room for a byte, or none to pass on.
+    empty_calls: usize,
+    /// Whether more was read after its request was complete, and before a half-close.
     read_on: bool,
     /// How many times its ending was read.
     endings: usize,
@@ -165,8 +167,9 @@ struct Notes {
     /// How writing came to its end, if it did.
     write_ended: Option<Turn>,
     half_closes: usize,
-    /// Whether it was half-closed before its request was complete, or could not be any more.
-    ended_early: bool,
+    /// Whether it was written to, or half-closed, before its request was complete, or could not be
+    /// any more.
+    acted_early: bool,
     half_close_failed: bool,
 }
 
@@ -185,7 +188,13 @@ impl<'a> Peer<'a> {
         }
     }
 
+    /// Notes that the other side does something that can be seen.
+    fn act(&mut self) {
+        self.notes.acted_early |= !self.has_request() && self.notes.endings == 0;
+    }
+
     fn accept(&mut self, bytes: &[u8]) -> usize {
+        self.act();
         self.notes.written.extend(bytes);
         bytes.len()
     }
@@ -210,6 +219,16 @@ impl<'a> Peer<'a> {
         }
     }
 
+    /// What a read or a write of no bytes comes to, which is no fault.
+    ///
+    /// # Panics
+    /// As [`end`](Self::end).
+    fn pass_nothing(&mut self) -> usize {
+        self.notes.empty_calls += 1;
+        assert!(self.notes.empty_calls < 10_000, "it spins on no bytes");
+        0
+    }
+
     /// Whether all of the request has been read, if there is one.
     fn has_request(&self) -> bool {
         let taken = self.notes.taken;
@@ -221,9 +240,11 @@ impl<'a> Peer<'a> {
 impl Read for Peer<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
-            return Ok(0);
+            return Ok(self.pass_nothing());
         }
-        self.notes.read_on |= self.has_request() && self.notes.half_closes == 0;
+        // At the end of the stream there is nothing to wait for.
+        let waits = self.notes.endings == 0 && self.notes.half_closes == 0;
+        self.notes.read_on |= self.has_request() && waits;
         match self.events.peek_mut() {
             None => {
                 self.notes.endings += 1;
@@ -250,7 +271,7 @@ impl Read for Peer<'_> {
 impl Write for Peer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
-            return Ok(0);
+            return Ok(self.pass_nothing());
         }
         // What is written after a half-close goes nowhere.
         if self.notes.write_ended.is_some() || self.notes.half_closes > 0 {
@@ -279,7 +300,7 @@ impl Duplex for Peer<'_> {
             return Err(ErrorKind::NotConnected.into());
         }
         self.notes.half_closes += 1;
-        self.notes.ended_early |= !self.has_request() && self.notes.endings == 0;
+        self.act();
         if self.ending == Turn::Failure && self.events.peek().is_none() {
             self.notes.half_close_failed = true;
             return Err(ErrorKind::NotConnected.into());
@@ -350,6 +371,9 @@ impl From<Received<'_>> for Framed {
 ///
 /// # Errors
 /// The [`Violation`], if the law [`FRAMING`] is broken.
+///
+/// # Panics
+/// Where the implementation does, or asks without end where nothing more can come.
 pub fn framing(
     frame: &dyn Fn(&mut dyn Read) -> Framed,
     conversation: &Conversation,
@@ -374,6 +398,9 @@ pub fn framing(
 ///
 /// # Errors
 /// The [`Violation`], if the law [`SESSION`] is broken.
+///
+/// # Panics
+/// Where the implementation does, or asks without end where nothing more can come.
 pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result<(), Violation> {
     let mut peer = Peer::new(conversation);
     serve(&mut peer);
@@ -383,7 +410,7 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
         .map(|request| model::process(&request));
     let fault = match reply {
         // It might never be complete, as far as a server knows.
-        _ if notes.ended_early => Some("no half-close before the request is complete".into()),
+        _ if notes.acted_early => Some("nothing before the request is complete".into()),
         None if notes.written.is_empty() => None,
         None => Some("nothing written, as there is no request".into()),
         Some(reply) if !reply.starts_with(&notes.written) => {
@@ -401,6 +428,9 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
         }
         Some(_) if notes.half_closes != 1 => Some("one half-close after the reply".into()),
         Some(_) if notes.half_close_failed => None,
+        Some(_) if notes.endings > endings(conversation) => {
+            Some("no read of a stream that has failed or timed out".into())
+        }
         Some(_) if notes.endings == 0 => Some("the peer's stream read to its end".into()),
         Some(_) => None,
     };
@@ -413,6 +443,9 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
 ///
 /// # Errors
 /// The [`Violation`], if the law [`CLIENT`] is broken.
+///
+/// # Panics
+/// Where the implementation does, or asks without end where nothing more can come.
 pub fn client(
     read: &dyn Fn(&mut dyn Read) -> Option<Vec<u8>>,
     conversation: &Conversation,

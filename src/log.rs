@@ -98,8 +98,8 @@ impl Log {
         // Counted first, so that the writer never takes off what is not on the count yet.
         self.missing.0.queued.fetch_add(1, Ordering::Relaxed);
         if !self.put(Entry::Request(peer, clip(request).to_vec())) {
-            self.missing.0.queued.fetch_sub(1, Ordering::Relaxed);
             self.missing.0.dropped.fetch_add(1, Ordering::Relaxed);
+            self.missing.0.queued.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -183,12 +183,11 @@ impl Writer {
             return; // and nobody knows whether writing would fail
         }
         let written = out.write(&lines);
-        let dropped = requests.iter().filter(|end| **end > written).count();
-        let counts = &self.missing.0;
-        counts
-            .queued
-            .fetch_sub(requests.len() as u64, Ordering::Relaxed);
-        counts.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+        let lost = requests.iter().filter(|end| **end > written).count();
+        let Counts { queued, dropped } = &*self.missing.0;
+        // In this order, for the count never to be too low.
+        dropped.fetch_add(lost as u64, Ordering::Relaxed);
+        queued.fetch_sub(requests.len() as u64, Ordering::Relaxed);
     }
 
     /// Says one thing: why writing fails; or, when it goes on, how many requests are missing; or

@@ -290,10 +290,10 @@ const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
         let _ = stream.read(&mut [0]);
         request
     }),
-    ("reads on after the end", |stream| {
+    ("reads on and on after the end", |stream| {
         let request = framed(stream)?;
         if !is_done(&request) {
-            let _ = stream.read(&mut [0]);
+            (0..3).for_each(|_| drop(stream.read(&mut [0])));
         }
         Ok(request)
     }),
@@ -539,9 +539,9 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
             discard,
         );
     }),
-    ("tries a failing stream again for a while", |peer| {
+    ("discards once more after the deadline", |peer| {
         serve_by(peer, write, half_close, |peer| {
-            (0..4).for_each(|_| discard(peer));
+            (0..2).for_each(|_| discard(peer));
         });
     }),
     ("answers where there is no request", |peer| {
@@ -865,6 +865,15 @@ fn a_server_ends_its_side_after_the_request_or_the_deadline_and_not_before() {
     for (reads, wire) in [(b'*', &b" \n"[..]), (b't', b"")] {
         assert!(!is_right(early, reads, b'*', wire));
     }
+    let letter_by_letter: fn(&mut Peer) = |peer| {
+        let mut letter = [0];
+        while peer.read(&mut letter).is_ok_and(|count| count > 0) && letter[0] != b'\n' {
+            let _ = peer.write_all(&letter);
+        }
+        let _ = peer.half_close();
+        discard(peer);
+    };
+    assert!(!is_right(letter_by_letter, b'1', b'*', b"ABC\n"));
     assert!(is_right(late, b't', b'*', b""));
 }
 
@@ -882,6 +891,24 @@ fn a_server_may_end_the_side_of_a_connection_that_is_gone_but_not_a_reply_that_i
     for (writes, right) in [(b'*', true), (b'x', true), (b't', false), (b'e', false)] {
         assert_eq!(is_right(always, b'*', writes, b"hello\n"), right);
     }
+}
+
+#[test]
+fn a_server_may_find_the_end_of_the_stream_again_before_it_answers() {
+    let twice: fn(&mut Peer) = |peer| {
+        let mut request = Vec::new();
+        for _ in 0..2 {
+            let _ = peer.read_to_end(&mut request);
+        }
+        reply(peer, &process(&request));
+    };
+    assert!(is_right(twice, b'*', b'*', b"hello"));
+}
+
+#[test]
+#[should_panic = "it spins on no bytes"]
+fn a_server_that_spins_on_an_empty_buffer_is_stopped() {
+    is_right(|peer| while peer.read(&mut []).is_ok() {}, b'*', b'*', b"");
 }
 
 #[test]
