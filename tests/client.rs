@@ -15,7 +15,7 @@ use assert_cmd::assert::Assert;
 use assert_cmd::cargo::cargo_bin_cmd;
 use predicates::prelude::*;
 use predicates::str::{contains, is_match};
-use programs::{PATIENCE, Peer, Server};
+use programs::{PATIENCE, Peer, Server, wait_until_closed};
 use socket2::{Domain, Socket, Type};
 use upcase::LIMIT;
 use upcase::client::{Error, MAX_MESSAGE, exchange, exchange_over};
@@ -475,7 +475,12 @@ fn help_teaches_and_version_tells() {
 fn a_standard_output_that_is_full_or_closed_is_an_error_without_a_panic() {
     let server = Server::start(&["--quiet"]);
     let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let closed = || Stdio::from(io::pipe().unwrap().1); // its reader is dropped
+    let closed = || {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        wait_until_closed(&writer);
+        Stdio::from(writer)
+    };
     for stdout in [full(), closed()] {
         let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("upcase-client"))
             .args(["--connect", &server.address().to_string(), "x"])

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::cargo::cargo_bin_cmd;
 use predicates::prelude::*;
 use predicates::str::{contains, diff, is_match};
-use programs::{PATIENCE, Peer, Server};
+use programs::{PATIENCE, Peer, Server, wait_until_closed};
 use rustix::process::Signal;
 use spec_text::Spec;
 use upcase::LIMIT;
@@ -315,8 +315,9 @@ fn a_full_disk_under_the_log_costs_no_reply_and_is_reported_with_a_count() {
 /// SPEC: LOG-4
 #[test]
 fn a_closed_standard_output_costs_no_reply() {
-    let (server, output) = Server::with_unread_output(&[]);
+    let (server, output, input) = Server::with_unread_output(&[]);
     drop(output);
+    wait_until_closed(&input);
     assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
     assert_eq!(server.reply_to(b"again\n"), b"AGAIN");
     let (_, stderr) = server.stop();
@@ -333,7 +334,7 @@ fn a_closed_standard_output_costs_no_reply() {
 /// SPEC: LOG-4
 #[test]
 fn a_pipe_that_nobody_reads_delays_nobody_and_does_not_keep_the_server_from_stopping() {
-    let (server, output) = Server::with_unread_output(&[]);
+    let (server, output, _) = Server::with_unread_output(&[]);
     // More than a pipe and the queue hold, so that some are dropped.
     let request = [&[b'x'; LIMIT - 1][..], b"\n"].concat();
     let count = 4096 + 400;

@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // each test file that includes this uses a part of it
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -97,10 +97,11 @@ impl Server {
     }
 
     /// Starts a server whose standard output is a pipe that nobody reads after the first line.
-    /// The pipe is returned; dropped, it is closed.
+    /// The pipe's ends are returned.
     #[track_caller]
-    pub fn with_unread_output(options: &[&str]) -> (Self, impl Read) {
+    pub fn with_unread_output(options: &[&str]) -> (Self, PipeReader, PipeWriter) {
         let (reader, writer) = std::io::pipe().unwrap();
+        let end = writer.try_clone().unwrap();
         let mut server = Self::spawn("127.0.0.1:0", options, writer.into());
         let mut first = Vec::new();
         let mut byte = [0];
@@ -114,7 +115,7 @@ impl Server {
             .strip_prefix("Servidor rodando em ")
             .unwrap();
         server.address = Some(address.parse().unwrap());
-        (server, reader)
+        (server, reader, end)
     }
 
     /// The address that the server printed.
@@ -287,4 +288,10 @@ impl Peer {
             .set_linger(Some(Duration::ZERO))
             .unwrap();
     }
+}
+
+/// Waits until nobody can read what is written into `pipe`, whose reading end is dropped. Another
+/// test may be starting a process, which holds all that is open here until it runs.
+pub fn wait_until_closed(mut pipe: &PipeWriter) {
+    while pipe.write_all(b"\n").is_ok() {}
 }
