@@ -618,12 +618,10 @@ impl Connection {
     /// Whether the server has closed all of the connection by `deadline`: what is sent to it is
     /// answered by a reset then, and sending fails.
     fn is_gone(&mut self, deadline: Instant) -> bool {
-        let mut stream = Timed {
-            stream: &self.stream,
-            deadline,
-        };
         loop {
-            match stream.write_all(b"x") {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.write(b"x", left) {
+                // A closing behind a half-close is silent, so it has to be asked for again.
                 Ok(()) => thread::sleep(Duration::from_millis(50)),
                 Err(error) => return !is_time_out(&error),
             }

@@ -824,11 +824,8 @@ fn the_law_of_the_literal_says_what_is_wrong_by_more_than_the_model() {
 #[test]
 fn a_client_may_take_as_much_again_and_find_the_end_three_times_but_no_more() {
     let judge = |taken: usize, ends: usize| {
-        let course = conversation::Conversation {
-            reads: [Turn::Segment(usize::MAX); conversation::TURNS],
-            writes: [Turn::End; conversation::TURNS],
-            wire: &vec![b'A'; taken],
-        };
+        let wire = vec![b'A'; taken];
+        let course = steady(b'*', b'e', &wire);
         let client = |stream: &mut dyn Read| {
             let mut reply = vec![0; taken];
             stream.read_exact(&mut reply).unwrap();
@@ -842,14 +839,18 @@ fn a_client_may_take_as_much_again_and_find_the_end_three_times_but_no_more() {
     assert!(!judge(1, 4));
 }
 
-/// What the law of a session says of `serve` on a course of these letters.
-fn is_right(serve: fn(&mut Peer), reads: u8, writes: u8, wire: &[u8]) -> bool {
-    let conversation = conversation::Conversation {
+/// A course in which the same happens at every read, and at every write, by their letters.
+fn steady(reads: u8, writes: u8, wire: &[u8]) -> conversation::Conversation<'_> {
+    conversation::Conversation {
         reads: [Turn::from(reads); conversation::TURNS],
         writes: [Turn::from(writes); conversation::TURNS],
         wire,
-    };
-    conversation::session(&serve, &conversation).is_ok()
+    }
+}
+
+/// Whether `serve` is right by the law of a session on such a course.
+fn is_right(serve: fn(&mut Peer), reads: u8, writes: u8, wire: &[u8]) -> bool {
+    conversation::session(&serve, &steady(reads, writes, wire)).is_ok()
 }
 
 #[test]
@@ -924,11 +925,8 @@ fn a_client_is_not_judged_by_the_size_of_its_buffer() {
         None
     };
     for length in [LIMIT - 1, LIMIT, LIMIT + 1, 5 * LIMIT] {
-        let course = conversation::Conversation {
-            reads: [Turn::Segment(usize::MAX); conversation::TURNS],
-            writes: [Turn::End; conversation::TURNS],
-            wire: &vec![b'A'; length],
-        };
+        let wire = vec![b'A'; length];
+        let course = steady(b'*', b'e', &wire);
         assert!(conversation::client(&client, &course).is_ok(), "{length}");
     }
 }
@@ -936,7 +934,8 @@ fn a_client_is_not_judged_by_the_size_of_its_buffer() {
 #[test]
 fn a_segment_has_a_byte_at_least() {
     let mut course = course(b"");
-    (course.reads, course.writes) = ([Turn::Segment(0); 16], [Turn::Segment(0); 16]);
+    course.reads = [Turn::Segment(0); conversation::TURNS];
+    course.writes = course.reads;
     course.wire = b"x\n";
     let mut peer = Peer::new(&course);
     assert_eq!(request(&mut peer), Some(b"x\n".to_vec()));
