@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use chart::Panel;
 use clap::Parser;
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
@@ -172,7 +173,10 @@ fn main() {
         }
     }
     if let Some(path) = arguments.svg {
-        let title = "Time for 1024 bytes, as a ratio to process_into (less is better)";
-        chart::draw(&path, title, &names, &drawn, 8.0).expect("to draw");
+        let panel = Panel {
+            title: "Time for 1024 bytes, as a ratio to process_into (less is better)",
+            rows: drawn,
+        };
+        chart::draw(&path, &names, &[panel]).expect("to draw");
     }
 }

@@ -7,8 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::deadline::{Timed, remaining};
-use crate::request::is_time_out;
+use crate::deadline::{Timed, is_time_out, remaining};
 use crate::{LIMIT, clip, process, upper};
 
 /// The most bytes that a message has: with its line feed it fills a request (SPEC CLIENT-1).
@@ -143,13 +142,7 @@ pub fn exchange(
     check(message)?;
     let deadline = Instant::now() + timeout;
     let stream = connect(&resolve(server, deadline)?, deadline)?;
-    exchange_over(
-        &mut Timed {
-            stream: &stream,
-            deadline,
-        },
-        message,
-    )
+    exchange_over(&mut Timed::new(&stream, deadline), message)
 }
 
 /// Sends `message` over `stream`, which is connected to a server, and returns the reply.

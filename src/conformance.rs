@@ -25,10 +25,9 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use socket2::SockRef;
 
-use crate::deadline::Timed;
+use crate::deadline::{Timed, is_time_out};
 use crate::laws::{self, Process};
 use crate::render::excerpt;
-use crate::request::is_time_out;
 use crate::{model, spec};
 
 /// How long a [`Judge`] waits by default for anything: a server may take 10 seconds to end a
@@ -570,11 +569,7 @@ struct Connection {
 impl Connection {
     /// Sends `bytes`, in at most `time`.
     fn write(&mut self, bytes: &[u8], time: Duration) -> io::Result<()> {
-        let mut stream = Timed {
-            stream: &self.stream,
-            deadline: Instant::now() + time,
-        };
-        stream.write_all(bytes)
+        Timed::new(&self.stream, Instant::now() + time).write_all(bytes)
     }
 
     /// Lets `time` pass, and reads what comes in it.
@@ -593,10 +588,7 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
-        let stream = Timed {
-            stream: &self.stream,
-            deadline: Instant::now() + time,
-        };
+        let stream = Timed::new(&self.stream, Instant::now() + time);
         self.end = Some(match stream.take(FLOOD).read_to_end(&mut self.came) {
             Ok(count) if count as u64 == FLOOD => End::Flood,
             Ok(_) => End::Fin,

@@ -1,7 +1,7 @@
 //! What is true of an exchange, over any course that it may take.
 //!
 //! A [`Conversation`] is a course: the bytes that one side sends, cut into segments, with
-//! interrupts between, up to an end, a time-out or a failure. A [`Peer`] plays it in memory, and
+//! interrupts and waits between, up to an end, a time-out or a failure. A [`Peer`] plays it in memory, and
 //! takes note of what the other side does. Three laws are judged so, over any implementation:
 //! [`framing`], [`session`] (a server's whole exchange) and [`client`] (a client's reading half).
 //!
@@ -11,20 +11,21 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
+use crate::exchange::Duplex;
 use crate::laws::{Breach, Law, Violation};
-use crate::request::Received;
-use crate::server::Duplex;
 use crate::{LIMIT, model};
 
 /// How many turns of each kind a conversation has. Those for reads are taken over and over, but
-/// without the interrupts, so that it comes to an end; after those for writes all is taken.
+/// without the interrupts and the waits, so that it comes to an end; after those for writes all is
+/// taken.
 pub const TURNS: usize = 16;
 
 /// What happens next on a stream.
 ///
 /// Each has a letter, so that a script of them can be read: `1` to `9` a segment of so many bytes,
-/// `*` one of all that is left, `i` an interrupt, `e` the end, `t` the time-out, `x` the failure;
-/// any other byte is a segment of as many bytes as its value, or one.
+/// `*` one of all that is left, `i` an interrupt, `n` nothing yet, `e` the end, `t` the time-out,
+/// `x` the failure; any other ASCII byte is a segment of as many bytes as its value, or one. A byte
+/// from 80 on is the first of two: their last ten bits are the length of a segment.
 ///
 /// ```
 /// use upcase::conversation::Turn;
@@ -37,9 +38,11 @@ pub enum Turn {
     Segment(usize),
     /// An interrupted system call ([`ErrorKind::Interrupted`]).
     Interrupt,
+    /// Nothing can be passed on yet, but later ([`ErrorKind::WouldBlock`]).
+    NothingYet,
     /// The end of the stream; of a stream written to, that it takes no more.
     End,
-    /// The deadline: [`ErrorKind::WouldBlock`] or [`ErrorKind::TimedOut`], as systems differ.
+    /// The deadline ([`ErrorKind::TimedOut`]).
     TimeOut,
     /// A failure: a reset, or another of the kinds that there are.
     Failure,
@@ -51,6 +54,7 @@ impl From<u8> for Turn {
             b'1'..=b'9' => Self::Segment(usize::from(letter - b'0')),
             b'*' => Self::Segment(usize::MAX),
             b'i' => Self::Interrupt,
+            b'n' => Self::NothingYet,
             b'e' => Self::End,
             b't' => Self::TimeOut,
             b'x' => Self::Failure,
@@ -62,14 +66,20 @@ impl From<u8> for Turn {
 #[cfg(feature = "arbitrary")]
 impl<'a> arbitrary::Arbitrary<'a> for Turn {
     fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
-        u8::arbitrary(bytes).map(Self::from)
+        match u8::arbitrary(bytes)? {
+            high @ 0x80.. => {
+                let length = u16::from_be_bytes([high, u8::arbitrary(bytes)?]) % 0x400;
+                Ok(Self::Segment(usize::from(length).max(1)))
+            }
+            letter => Ok(letter.into()),
+        }
     }
 }
 
 /// A course that an exchange may take.
 ///
-/// As raw bytes (feature `arbitrary`) it is sixteen letters for [`reads`](Self::reads), as many
-/// for [`writes`](Self::writes), and then the very bytes on the wire.
+/// As raw bytes (feature `arbitrary`) it is sixteen turns for [`reads`](Self::reads), as many for
+/// [`writes`](Self::writes), and then the very bytes on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Conversation<'a> {
@@ -83,12 +93,13 @@ pub struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// What happens when the peer is read from, up to the ending, which is neither a segment nor
-    /// an interrupt. A segment of nothing is the end.
+    /// What happens when the peer is read from, up to the ending: the end, the time-out or the
+    /// failure. A segment of nothing is the end.
     fn script(&self) -> (Vec<Event<'a>>, Turn) {
         let mut events = Vec::new();
         let mut rest = self.wire;
-        let again = self.reads.iter().filter(|turn| **turn != Turn::Interrupt);
+        let passes = |turn: &&Turn| !matches!(turn, Turn::Interrupt | Turn::NothingYet);
+        let again = self.reads.iter().filter(passes);
         for turn in self.reads.iter().chain(again.cycle()) {
             match turn {
                 Turn::Segment(_) if rest.is_empty() => break,
@@ -98,6 +109,7 @@ impl<'a> Conversation<'a> {
                     events.push(Event::Segment(segment));
                 }
                 Turn::Interrupt => events.push(Event::Interrupt),
+                Turn::NothingYet => events.push(Event::NothingYet),
                 ending => return (events, *ending),
             }
         }
@@ -135,13 +147,17 @@ impl<'a> Conversation<'a> {
 enum Event<'a> {
     Segment(&'a [u8]),
     Interrupt,
+    NothingYet,
 }
 
 /// The other side of a conversation, in memory. It takes note of what is done to it.
+///
+/// It does not block: where nothing can be passed on yet it says [`ErrorKind::WouldBlock`], and
+/// the next call may find more. Unless it is made by [`blocking`](Self::blocking).
 pub struct Peer<'a> {
     events: std::iter::Peekable<std::vec::IntoIter<Event<'a>>>,
     ending: Turn,
-    writes: std::array::IntoIter<Turn, TURNS>,
+    writes: std::vec::IntoIter<Turn>,
     /// How many bytes its request has, if that is complete without an end of the stream.
     request_length: Option<usize>,
     /// Chooses among the errors that mean the same.
@@ -154,7 +170,7 @@ pub struct Peer<'a> {
 struct Notes {
     /// How many bytes were read.
     taken: usize,
-    /// How many reads and writes there were that passed no byte on and were not interrupted.
+    /// How many reads and writes found an ending.
     idle_calls: usize,
     /// How many reads and writes had no room for a byte, or none to pass on.
     empty_calls: usize,
@@ -166,6 +182,8 @@ struct Notes {
     written: Vec<u8>,
     /// How writing came to its end, if it did.
     write_ended: Option<Turn>,
+    /// How many times it was written to after that.
+    late_writes: usize,
     half_closes: usize,
     /// Whether it was written to, or half-closed, before its request was complete, or could not be
     /// any more.
@@ -181,11 +199,26 @@ impl<'a> Peer<'a> {
         Self {
             events: events.into_iter().peekable(),
             ending,
-            writes: conversation.writes.into_iter(),
+            writes: Vec::from(conversation.writes).into_iter(),
             request_length: model::request(&conversation.sent(), false).map(|r| r.len()),
             variant: conversation.wire.len(),
             notes: Notes::default(),
         }
+    }
+
+    /// The same, but that each call waits until something can be passed on.
+    #[must_use]
+    pub fn blocking(conversation: &Conversation<'a>) -> Self {
+        let mut peer = Self::new(conversation);
+        let passes = |event: &Event| !matches!(event, Event::NothingYet);
+        let events: Vec<_> = peer.events.filter(passes).collect();
+        peer.events = events.into_iter().peekable();
+        let writes: Vec<_> = peer
+            .writes
+            .filter(|turn| *turn != Turn::NothingYet)
+            .collect();
+        peer.writes = writes.into_iter();
+        peer
     }
 
     /// Notes that the other side does something that can be seen.
@@ -204,7 +237,6 @@ impl<'a> Peer<'a> {
     /// # Panics
     /// Where it is asked without end, which would otherwise go on for ever.
     fn end(&mut self, ending: Turn) -> io::Result<usize> {
-        const TIME_OUTS: [ErrorKind; 2] = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
         const FAILURES: [ErrorKind; 3] = [
             ErrorKind::ConnectionReset,
             ErrorKind::ConnectionAborted,
@@ -213,9 +245,9 @@ impl<'a> Peer<'a> {
         self.notes.idle_calls += 1;
         assert!(self.notes.idle_calls < 10_000, "it spins at a stream's end");
         match ending {
-            Turn::TimeOut => Err(TIME_OUTS[self.variant % TIME_OUTS.len()].into()),
+            Turn::TimeOut => Err(ErrorKind::TimedOut.into()),
             Turn::Failure => Err(FAILURES[self.variant % FAILURES.len()].into()),
-            Turn::Segment(_) | Turn::Interrupt | Turn::End => Ok(0),
+            Turn::Segment(_) | Turn::Interrupt | Turn::NothingYet | Turn::End => Ok(0),
         }
     }
 
@@ -254,6 +286,10 @@ impl Read for Peer<'_> {
                 self.events.next();
                 Err(ErrorKind::Interrupted.into())
             }
+            Some(Event::NothingYet) => {
+                self.events.next();
+                Err(ErrorKind::WouldBlock.into())
+            }
             Some(Event::Segment(segment)) => {
                 let count = segment.len().min(buffer.len()).min(LIMIT);
                 buffer[..count].copy_from_slice(&segment[..count]);
@@ -273,12 +309,14 @@ impl Write for Peer<'_> {
         if bytes.is_empty() {
             return Ok(self.pass_nothing());
         }
+        self.notes.late_writes += usize::from(self.notes.write_ended.is_some());
         // What is written after a half-close goes nowhere.
         if self.notes.write_ended.is_some() || self.notes.half_closes > 0 {
             return self.end(Turn::Failure);
         }
         match self.writes.next() {
             Some(Turn::Interrupt) => Err(ErrorKind::Interrupted.into()),
+            Some(Turn::NothingYet) => Err(ErrorKind::WouldBlock.into()),
             Some(Turn::Segment(length)) => Ok(self.accept(&bytes[..length.clamp(1, bytes.len())])),
             None => Ok(self.accept(bytes)),
             Some(ending) => {
@@ -357,16 +395,6 @@ pub const CLIENT: Law<()> = Law {
 /// where that came before one was complete.
 pub type Framed = Result<Vec<u8>, Turn>;
 
-impl From<Received<'_>> for Framed {
-    fn from(received: Received) -> Self {
-        match received {
-            Received::Complete(request) => Ok(request.to_vec()),
-            Received::Incomplete => Err(Turn::TimeOut),
-            Received::Failed(_) => Err(Turn::Failure),
-        }
-    }
-}
-
 /// Judges `frame`, which makes a request of a stream.
 ///
 /// # Errors
@@ -416,6 +444,7 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
         Some(reply) if !reply.starts_with(&notes.written) => {
             Some(format!("b\"{}\" or a part of it", reply.escape_ascii()))
         }
+        Some(_) if notes.late_writes > 0 => Some("no write after one has failed".into()),
         Some(_) if notes.write_ended.is_some() && notes.half_closes > 0 => {
             Some("no orderly end of a reply that is cut off".into())
         }
@@ -439,7 +468,8 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
     SESSION.judged(fault, &conversation.sent(), Some(&notes.written))
 }
 
-/// Judges `read`, which makes a reply of what a server sends, or none of what is not one.
+/// Judges `read`, which makes a reply of what a server sends, or none of what is not one. Its
+/// stream blocks.
 ///
 /// # Errors
 /// The [`Violation`], if the law [`CLIENT`] is broken.
@@ -450,7 +480,7 @@ pub fn client(
     read: &dyn Fn(&mut dyn Read) -> Option<Vec<u8>>,
     conversation: &Conversation,
 ) -> Result<(), Violation> {
-    let mut peer = Peer::new(conversation);
+    let mut peer = Peer::blocking(conversation);
     let reply = read(&mut peer);
     let sent = conversation.sent();
     let wanted = conversation.ending() == Turn::End && sent.len() <= LIMIT;

@@ -5,8 +5,6 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::request::is_time_out;
-
 /// The time left until `deadline`; an error of kind [`ErrorKind::TimedOut`] where none is, since
 /// the socket options take a zero for "no limit at all" and refuse it.
 pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
@@ -18,13 +16,25 @@ pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-/// `stream`, until `deadline`.
-pub(crate) struct Timed<'a> {
-    pub(crate) stream: &'a TcpStream,
-    pub(crate) deadline: Instant,
+/// Whether a read or a write ended because its time was up, which systems report in two ways.
+pub(crate) fn is_time_out(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-impl Timed<'_> {
+/// A blocking stream until its deadline, from which on it fails with [`ErrorKind::TimedOut`].
+#[derive(Clone, Copy, Debug)]
+pub struct Timed<'a> {
+    pub(crate) stream: &'a TcpStream,
+    deadline: Instant,
+}
+
+impl<'a> Timed<'a> {
+    /// `stream`, until `deadline`.
+    #[must_use]
+    pub fn new(stream: &'a TcpStream, deadline: Instant) -> Self {
+        Self { stream, deadline }
+    }
+
     /// Makes an `attempt` for most of the time left, again and again. A kernel may round a
     /// socket's time-out up by an eighth, so that the whole would end too late.
     fn attempt(

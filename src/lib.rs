@@ -9,8 +9,11 @@
 //! # What is where
 //!
 //! - [`process`] and [`process_into`], [`clip`], [`upper`] and [`LIMIT`]: the pure transformation.
-//! - [`request`]: the framing, one bounded request out of any [`Read`](std::io::Read).
-//! - [`server`] and [`client`]: the two sides of an exchange, over [`std::net`].
+//! - [`framing`]: where a request ends, given the bytes of a stream as they come.
+//! - [`exchange`]: the server's side of one exchange, as a state machine; [`deadline`]: a stream
+//!   that ends by one instant.
+//! - `server`, with the feature `server`: a listener served by event loops. [`client`]: the other
+//!   side of an exchange.
 //! - [`render`]: how bytes are shown on a terminal or in a log. [`log`]: the server's transcript.
 //! - [`laws`] and [`conversation`]: what is true of every right implementation, to judge any by:
 //!   of the transformation, and of an exchange. [`model`]: the naive implementation that the laws
@@ -35,13 +38,15 @@ pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod conversation;
-mod deadline;
+pub mod deadline;
+pub mod exchange;
+pub mod framing;
 pub mod laws;
 pub mod log;
 pub mod model;
 mod process;
 pub mod render;
-pub mod request;
+#[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "conformance")]
 pub mod spec;

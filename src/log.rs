@@ -1,253 +1,294 @@
 //! The server's transcript (SPEC LOG-1, LOG-2, LOG-4), and what it has to complain of.
 //!
-//! Whoever writes to a pipe that nobody reads waits for ever, so those who serve clients do not
-//! write: they leave an entry in a bounded queue, or count it as dropped where the queue is
-//! full, and one thread of its own writes ([`Writer::run`]). No thread is started here; whoever
-//! owns the program starts it.
+//! Writing to a pipe that nobody reads can take any time, so those who serve clients do not write.
+//! They leave an entry in a bounded queue, or count it as dropped where the queue is full. Two
+//! threads write: one the transcript ([`Transcript::run`]), one the complaints
+//! ([`Complaints::run`]), so that neither output can hold up the other. No thread is started here;
+//! whoever owns the program starts them.
 
 use std::io::{self, ErrorKind, Write};
-use std::iter;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::clip;
 use crate::render::literal;
 
-/// How many entries wait at most for the writer. At about 1 KiB each this bounds the memory that
-/// a stuck output costs.
+/// How many entries wait at most to be written. At about 1 KiB each this bounds the memory that a
+/// stuck output costs.
 const QUEUE: usize = 4096;
 
-/// How many more entries are written with the first, so that a busy log costs few system calls.
-const BATCH: usize = 256;
+/// How many bytes are gathered to be written at once, so that a busy log costs few system calls.
+const BATCH: usize = 64 * 1024;
+
+/// How many bytes an entry has at most: four for each of the request, and some around them.
+const ENTRY: usize = 5 * 1024;
 
 /// How long entries gather before the next are written: to be woken for each would cost more than
 /// writing them.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// The least time between two complaints: a fault that repeats shall not fill a disk.
+/// The least time between two complaints, so that a fault that repeats does not fill a disk.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
 
 enum Entry {
     Ready(SocketAddr),
     Request(IpAddr, Vec<u8>),
-    Complaint(String),
+    /// Nothing: it wakes the writer.
+    Close,
 }
 
-/// How many requests were noted that are neither written nor reported as missing; it can be asked
-/// when the [`Log`] is gone.
-#[derive(Clone, Default)]
-pub struct Missing(Arc<Counts>);
-
-#[derive(Default)]
-struct Counts {
-    /// Left in the queue, and not written yet.
-    queued: AtomicU64,
-    /// Given up, and not reported yet.
-    dropped: AtomicU64,
-}
-
-impl Missing {
-    /// The number of requests at this moment.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        self.0.queued.load(Ordering::Relaxed) + self.0.dropped.load(Ordering::Relaxed)
-    }
-}
-
-/// The near end of the transcript: takes entries and never waits.
+/// The near end of the log: takes entries and never waits.
 #[derive(Clone)]
 pub struct Log {
     queue: SyncSender<Entry>,
-    missing: Missing,
+    shared: Arc<Shared>,
 }
 
-/// The far end of the transcript: writes what the [`Log`] takes.
-pub struct Writer {
+/// The far end that writes the transcript.
+pub struct Transcript {
     queue: Receiver<Entry>,
-    missing: Missing,
+    shared: Arc<Shared>,
 }
 
-/// A transcript, of two ends.
+/// The far end that writes complaints.
+pub struct Complaints(Arc<Shared>);
+
+/// What the ends share.
+#[derive(Default)]
+struct Shared {
+    /// Requests left in the queue, and not written yet.
+    queued: AtomicU64,
+    /// Requests given up, and not reported yet.
+    dropped: AtomicU64,
+    is_closed: AtomicBool,
+    unsaid: Mutex<Unsaid>,
+    /// Something is to be said.
+    changed: Condvar,
+}
+
+/// What is to be said.
+#[derive(Default)]
+struct Unsaid {
+    complaint: Option<String>,
+    /// How many complaints there were beside that one.
+    others: u64,
+    /// Why writing the transcript fails.
+    trouble: Option<io::Error>,
+    /// Whether it failed the last time.
+    is_failing: bool,
+    /// Whether the last line was said so short a time ago that nothing is to be said yet.
+    is_silent: bool,
+    gave_up: bool,
+}
+
+/// A log, of three ends.
 #[must_use]
-pub fn channel() -> (Log, Writer) {
+pub fn channel() -> (Log, Transcript, Complaints) {
     let (sender, receiver) = sync_channel(QUEUE);
-    let missing = Missing::default();
+    let shared = Arc::<Shared>::default();
     let log = Log {
         queue: sender,
-        missing: missing.clone(),
+        shared: Arc::clone(&shared),
     };
-    let writer = Writer {
+    let transcript = Transcript {
         queue: receiver,
-        missing,
+        shared: Arc::clone(&shared),
     };
-    (log, writer)
+    (log, transcript, Complaints(shared))
 }
 
 impl Log {
     /// Notes that the server is ready at `address` (SPEC LOG-1).
     pub fn ready(&self, address: SocketAddr) {
-        self.put(Entry::Ready(address));
+        let _ = self.queue.try_send(Entry::Ready(address));
     }
 
     /// Notes a `request` from `peer` (SPEC LOG-2).
     pub fn request(&self, peer: IpAddr, request: &[u8]) {
         // Counted first, so that the writer never takes off what is not on the count yet.
-        self.missing.0.queued.fetch_add(1, Ordering::Relaxed);
-        if !self.put(Entry::Request(peer, clip(request).to_vec())) {
-            self.missing.0.dropped.fetch_add(1, Ordering::Relaxed);
-            self.missing.0.queued.fetch_sub(1, Ordering::Relaxed);
+        self.shared.queued.fetch_add(1, Ordering::Relaxed);
+        let request = clip(request);
+        let mut copy = Vec::new();
+        let noted = copy.try_reserve_exact(request.len()).is_ok() && {
+            copy.extend_from_slice(request);
+            self.queue.try_send(Entry::Request(peer, copy)).is_ok()
+        };
+        if !noted {
+            self.shared.give_up(1);
+            self.shared.queued.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Notes something that the operator should know, as one line without a line feed. Of many
     /// complaints one is printed every five seconds, with the number of those that were not.
     pub fn complain(&self, complaint: String) {
-        // Where the queue is full, the operator has the greater trouble to hear of.
-        self.put(Entry::Complaint(complaint));
+        let mut unsaid = self.shared.unsaid();
+        if unsaid.complaint.is_none() && !unsaid.is_silent {
+            unsaid.complaint = Some(complaint);
+        } else {
+            unsaid.others += 1;
+        }
+        self.shared.changed.notify_all();
     }
 
-    /// The count of requests that are not in the log.
+    /// The number of requests that were noted and are at this moment neither written nor reported
+    /// as missing.
     #[must_use]
-    pub fn missing(&self) -> Missing {
-        self.missing.clone()
+    pub fn missing(&self) -> u64 {
+        let Shared {
+            queued, dropped, ..
+        } = &*self.shared;
+        queued.load(Ordering::Relaxed) + dropped.load(Ordering::Relaxed)
     }
 
-    fn put(&self, entry: Entry) -> bool {
-        self.queue.try_send(entry).is_ok()
+    /// Ends the log: the transcript ends when what has been noted is written.
+    pub fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::SeqCst);
+        // Where the queue is full, the writer is awake.
+        let _ = self.queue.try_send(Entry::Close);
+    }
+
+    /// Gives up what is not written by now: the complaints end when its count, and what else there
+    /// is to say, are said.
+    pub fn give_up(&self) {
+        self.shared.unsaid().gave_up = true;
+        self.shared.changed.notify_all();
     }
 }
 
-impl Writer {
-    /// Writes entries to `out`, and complaints to `err`, until every [`Log`] is gone and nothing
-    /// is left. Failing to write stops neither this nor the server: the requests concerned are
-    /// counted, and the count is reported to `err` when writing goes on, or at the end
-    /// (SPEC LOG-4).
-    pub fn run(self, out: impl Write, err: impl Write) {
+impl Shared {
+    /// What is done under this lock cannot leave it half done.
+    fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
+        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts requests as given up.
+    fn give_up(&self, count: u64) {
+        if count > 0 && self.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
+            drop(self.unsaid());
+            self.changed.notify_all();
+        }
+    }
+
+    /// The next thing to say, if there is one: a complaint; or why writing fails; or, when it goes
+    /// on, how many requests are missing.
+    fn next_line(&self, unsaid: &mut Unsaid) -> Option<String> {
+        let line = if let Some(complaint) = unsaid.complaint.take() {
+            Some(complaint)
+        } else if let Some(error) = unsaid.trouble.take() {
+            Some(format!("cannot write the log, serving goes on: {error}"))
+        } else if !unsaid.is_failing && self.dropped.load(Ordering::Relaxed) > 0 {
+            let missing = self.dropped.swap(0, Ordering::Relaxed);
+            Some(format!("{missing} requests are missing from the log"))
+        } else {
+            None
+        };
+        let others = match std::mem::take(&mut unsaid.others) {
+            0 => return line,
+            others => format!("{others} more complaints were not printed"),
+        };
+        Some(line.map_or(others.clone(), |line| format!("{line} ({others})")))
+    }
+}
+
+impl Transcript {
+    /// Writes entries to `out` until the [`Log`] is closed or gone and nothing is left. Failing to
+    /// write stops neither this nor the server: the requests concerned are counted (SPEC LOG-4).
+    pub fn run(self, out: impl Write) {
         let mut lines = Lines {
             out,
-            trouble: None,
-            failing: false,
-            torn: false,
+            is_torn: false,
         };
-        let mut errors = Errors {
-            err,
-            last: None,
-            unsaid: 0,
-        };
+        // All the memory that this needs, so that none can be lacking later.
+        let mut batch = Vec::with_capacity(BATCH + ENTRY);
+        let mut ends = Vec::with_capacity(QUEUE);
         loop {
-            // What may not be said yet is said in time, though no entry comes any more.
-            let first = if self.has_more_to_say(&lines, &errors) {
-                self.queue.recv_timeout(errors.silence())
-            } else {
-                self.queue.recv().map_err(RecvTimeoutError::from)
+            let next = match self.queue.try_recv() {
+                Err(TryRecvError::Empty) if self.shared.is_closed.load(Ordering::SeqCst) => return,
+                Err(TryRecvError::Empty) => self.queue.recv().ok(),
+                received => received.ok(),
             };
-            match first {
-                Ok(first) => self.write(first, &mut lines, &mut errors),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            let Some(mut entry) = next else { return };
+            loop {
+                append(&entry, &mut batch, &mut ends);
+                match self.queue.try_recv() {
+                    Ok(next) if batch.len() < BATCH && ends.len() < QUEUE => entry = next,
+                    Ok(next) => {
+                        self.write(&mut lines, &mut batch, &mut ends);
+                        entry = next;
+                    }
+                    Err(_) => break,
+                }
             }
-            if errors.silence().is_zero() {
-                self.report(&mut lines, &mut errors);
-            }
+            self.write(&mut lines, &mut batch, &mut ends);
             thread::sleep(GATHER);
         }
-        lines.failing = false; // as it was, or for ever
-        while self.has_more_to_say(&lines, &errors) {
-            self.report(&mut lines, &mut errors);
-        }
     }
 
-    /// Writes `first`, and what else has gathered.
-    fn write(&self, first: Entry, out: &mut Lines<impl Write>, errors: &mut Errors<impl Write>) {
-        let mut lines = Vec::new();
-        // Where in them each request ends.
-        let mut requests = Vec::new();
-        for entry in iter::once(first).chain(self.queue.try_iter().take(BATCH)) {
-            match entry {
-                Entry::Ready(address) => {
-                    lines.extend(format!("Servidor rodando em {address}\n").bytes());
-                }
-                Entry::Request(peer, request) => {
-                    let (peer, request) = (peer.to_canonical(), literal(&request));
-                    lines.extend(format!("Recebido de {peer}:\n{request}\n").bytes());
-                    requests.push(lines.len());
-                }
-                Entry::Complaint(complaint) => errors.complain(&complaint),
-            }
-        }
-        if lines.is_empty() {
+    /// Writes `batch`, in which requests end at `ends`, and empties both.
+    fn write(&self, lines: &mut Lines<impl Write>, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
+        if batch.is_empty() {
             return; // and nobody knows whether writing would fail
         }
-        let written = out.write(&lines);
-        let lost = requests.iter().filter(|end| **end > written).count();
-        let Counts { queued, dropped } = &*self.missing.0;
-        // In this order, for the count never to be too low.
-        dropped.fetch_add(lost as u64, Ordering::Relaxed);
-        queued.fetch_sub(requests.len() as u64, Ordering::Relaxed);
-    }
-
-    /// Says one thing: why writing fails; or, when it goes on, how many requests are missing; or
-    /// how many complaints there were beside the last.
-    fn report(&self, lines: &mut Lines<impl Write>, errors: &mut Errors<impl Write>) {
-        if let Some(error) = lines.trouble.take() {
-            errors.say(&format!("cannot write the log, serving goes on: {error}"));
-        } else if self.has_missing(lines) {
-            let missing = self.missing.0.dropped.swap(0, Ordering::Relaxed);
-            errors.say(&format!("{missing} requests are missing from the log"));
-        } else if errors.unsaid > 0 {
-            let unsaid = std::mem::take(&mut errors.unsaid);
-            errors.say(&format!("{unsaid} more complaints were not printed"));
+        let mut written = 0;
+        let outcome = lines.write(batch, &mut written);
+        let mut unsaid = self.shared.unsaid();
+        if unsaid.is_failing != outcome.is_err() {
+            unsaid.is_failing = outcome.is_err();
+            unsaid.trouble = unsaid.trouble.take().or(outcome.err());
+            self.shared.changed.notify_all();
         }
+        drop(unsaid);
+        let lost = ends.iter().filter(|end| **end > written).count();
+        // In this order, for the count never to be too low.
+        self.shared.give_up(lost as u64);
+        self.shared
+            .queued
+            .fetch_sub(ends.len() as u64, Ordering::Relaxed);
+        batch.clear();
+        ends.clear();
     }
+}
 
-    /// Whether [`report`](Self::report) would say something.
-    fn has_more_to_say<W>(&self, lines: &Lines<W>, errors: &Errors<impl Write>) -> bool {
-        lines.trouble.is_some() || self.has_missing(lines) || errors.unsaid > 0
-    }
-
-    fn has_missing<W>(&self, lines: &Lines<W>) -> bool {
-        !lines.failing && self.missing.0.dropped.load(Ordering::Relaxed) > 0
-    }
+/// Appends the lines of `entry` to `batch`, and the end of a request to `ends`.
+fn append(entry: &Entry, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
+    // Writing to a vector does not fail.
+    let _ = match entry {
+        Entry::Ready(address) => writeln!(batch, "Servidor rodando em {address}"),
+        Entry::Request(peer, request) => {
+            let (peer, request) = (peer.to_canonical(), literal(request));
+            let written = writeln!(batch, "Recebido de {peer}:\n{request}");
+            ends.push(batch.len());
+            written
+        }
+        Entry::Close => Ok(()),
+    };
 }
 
 /// The transcript itself.
 struct Lines<W> {
     out: W,
-    /// Why writing fails, until it is said.
-    trouble: Option<io::Error>,
-    /// Whether writing failed the last time.
-    failing: bool,
-    /// Whether it stopped in the middle of a line, which the next shall not run into.
-    torn: bool,
+    /// Whether it stopped in the middle of a line, which the next must not run into.
+    is_torn: bool,
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes as much of `lines` as can be: how many bytes, as far as is known.
-    fn write(&mut self, lines: &[u8]) -> usize {
-        let mut written = 0;
-        match self.try_write(lines, &mut written) {
-            Ok(()) => self.failing = false,
-            Err(_) if self.failing => {}
-            Err(error) => (self.failing, self.trouble) = (true, Some(error)),
-        }
-        written
-    }
-
-    fn try_write(&mut self, lines: &[u8], written: &mut usize) -> io::Result<()> {
-        if self.torn {
+    /// Writes as much of `lines` as can be: how many bytes, as far as is known, is in `written`.
+    fn write(&mut self, lines: &[u8], written: &mut usize) -> io::Result<()> {
+        if self.is_torn {
             self.out.write_all(b"\n")?;
-            self.torn = false;
+            self.is_torn = false;
         }
         while *written < lines.len() {
             match self.out.write(&lines[*written..]) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     *written += count;
-                    self.torn = lines[*written - 1] != b'\n';
+                    self.is_torn = lines[*written - 1] != b'\n';
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
@@ -258,37 +299,37 @@ impl<W: Write> Lines<W> {
     }
 }
 
-/// Standard error. That it cannot be written to is the one thing there is nobody left to tell.
-struct Errors<W> {
-    err: W,
-    last: Option<Instant>,
-    unsaid: u64,
-}
-
-impl<W: Write> Errors<W> {
-    /// How long nothing may be said yet.
-    fn silence(&self) -> Duration {
-        let past = self.last.map_or(COMPLAINT_INTERVAL, |last| last.elapsed());
-        COMPLAINT_INTERVAL.saturating_sub(past)
-    }
-
-    /// Says `complaint`, unless the last one was less than [`COMPLAINT_INTERVAL`] ago.
-    fn complain(&mut self, complaint: &str) {
-        if self.silence().is_zero() {
-            self.say(complaint);
-        } else {
-            self.unsaid += 1;
+impl Complaints {
+    /// Writes complaints to `err`, each in a line that begins with the program's `name`, at most
+    /// one every five seconds, until [`Log::give_up`] is called. Then the rest is said at once,
+    /// with the count of the requests that are missing (SPEC LOG-4).
+    pub fn run(self, name: &str, mut err: impl Write) {
+        // That it cannot be written to is the one thing there is nobody left to tell.
+        let mut say = |line| drop(err.write_all(format!("{name}: {line}\n").as_bytes()));
+        let Self(shared) = self;
+        let mut unsaid = shared.unsaid();
+        while !unsaid.gave_up {
+            if let Some(line) = shared.next_line(&mut unsaid) {
+                unsaid.is_silent = true;
+                drop(unsaid);
+                say(line);
+                let silence = (shared.changed).wait_timeout_while(
+                    shared.unsaid(),
+                    COMPLAINT_INTERVAL,
+                    |unsaid| !unsaid.gave_up,
+                );
+                (unsaid, _) = silence.unwrap_or_else(PoisonError::into_inner);
+                unsaid.is_silent = false;
+            } else {
+                let changed = shared.changed.wait(unsaid);
+                unsaid = changed.unwrap_or_else(PoisonError::into_inner);
+            }
         }
-    }
-
-    fn say(&mut self, line: &str) {
-        let more = match std::mem::take(&mut self.unsaid) {
-            0 => String::new(),
-            unsaid => format!(" ({unsaid} more complaints were not printed)"),
-        };
-        let _ = self
-            .err
-            .write_all(format!("upcase-server: {line}{more}\n").as_bytes());
-        self.last = Some(Instant::now());
+        unsaid.is_failing = false;
+        let unwritten = shared.queued.load(Ordering::Relaxed);
+        shared.dropped.fetch_add(unwritten, Ordering::Relaxed);
+        while let Some(line) = shared.next_line(&mut unsaid) {
+            say(line);
+        }
     }
 }

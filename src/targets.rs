@@ -4,9 +4,13 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 
-use crate::conversation::{self, Conversation};
+use std::io::{ErrorKind, Read};
+
+use crate::conversation::{self, Conversation, Framed, Peer, Turn};
+use crate::exchange::Exchange;
+use crate::framing::Framing;
 use crate::laws::{self, Violation};
-use crate::{LIMIT, client, process, process_into, render, request, server};
+use crate::{LIMIT, client, process, render};
 
 /// The body of a fuzz target.
 pub type Target = fn(&[u8]) -> Result<(), Violation>;
@@ -15,10 +19,7 @@ pub type Target = fn(&[u8]) -> Result<(), Violation>;
 pub const ALL: &[(&str, Target)] = &[
     ("process", |request| laws::judge(&process, request)),
     ("segments", |bytes| {
-        conversation::framing(
-            &|s| request::receive(s, &mut [0; LIMIT]).into(),
-            &course(bytes),
-        )
+        conversation::framing(&frame, &course(bytes))
     }),
     ("session", |bytes| {
         conversation::session(&serve, &course(bytes))
@@ -54,9 +55,35 @@ pub fn course(bytes: &[u8]) -> Conversation<'_> {
     course.expect("any bytes are a conversation")
 }
 
-fn serve(peer: &mut conversation::Peer) {
-    // What it returns is for the caller; what it did is judged.
-    let _ = server::exchange(peer, process_into);
+/// This crate's framing, of a stream that does not block.
+///
+/// # Errors
+/// How the stream ended before a request was complete.
+pub fn frame(stream: &mut dyn Read) -> Framed {
+    let (mut framing, mut buffer) = (Framing::new(), [0; 2 * LIMIT]);
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => framing.end(),
+            Ok(count) => framing.push(&buffer[..count]),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                ErrorKind::TimedOut => return Err(Turn::TimeOut),
+                _ => return Err(Turn::Failure),
+            },
+        }
+        if let Some(request) = framing.request() {
+            return Ok(request.to_vec());
+        }
+    }
+}
+
+/// This crate's exchange, with a peer that does not block.
+pub fn serve(peer: &mut Peer) {
+    let mut exchange = Exchange::new();
+    // What else it returns is for its caller; what it did is judged.
+    while let Err(error) = exchange.advance(peer, process)
+        && error.kind() == ErrorKind::WouldBlock
+    {}
 }
 
 fn read_reply(stream: &mut dyn std::io::Read) -> Option<Vec<u8>> {

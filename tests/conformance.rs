@@ -10,8 +10,8 @@ mod judging;
 mod programs;
 
 use std::env::{self, VarError};
-use std::io::{self, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -20,7 +20,7 @@ use judging::side_by_side;
 use libtest_mimic::{Arguments, Failed, Trial};
 use programs::Server;
 use upcase::conformance::{ExpectedEnd, Failure, Judge, PATIENCE, Vector, suite};
-use upcase::request::receive;
+use upcase::exchange::Exchange;
 
 /// The variable that names another server.
 const SERVER: &str = "UPCASE_SERVER";
@@ -249,12 +249,7 @@ fn serve(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Result<Socket
     thread::spawn(move || {
         for stream in listener.incoming().take(connections).map_while(Result::ok) {
             thread::spawn(move || {
-                let mut buffer = [0; upcase::LIMIT];
-                if let Some(request) = receive(&mut &stream, &mut buffer).complete() {
-                    let _ = (&stream).write_all(&process(request));
-                    let _ = stream.shutdown(Shutdown::Write);
-                    let _ = io::copy(&mut &stream, &mut io::sink());
-                }
+                let _ = Exchange::new().advance(&mut { stream }, process);
             });
         }
     });

@@ -9,8 +9,7 @@ use std::thread;
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
 use upcase::conversation::{self, Conversation, TURNS, Turn};
-use upcase::request::receive;
-use upcase::{LIMIT, laws, model, process};
+use upcase::{LIMIT, laws, model, process, targets};
 
 /// Judges `inputs` of each number in `range`, on every processor, and counts them.
 #[track_caller]
@@ -243,7 +242,6 @@ fn every_segmentation_of_a_short_request_makes_the_same_request() {
 
 /// Judges the framing of `wire`, cut after its byte `n` where bit `n` of `cuts` is set.
 fn judge_segmentation(wire: &[u8], cuts: u32, ending: Turn) {
-    let frame = |stream: &mut dyn std::io::Read| receive(stream, &mut [0; LIMIT]).into();
     let mut reads = [ending; TURNS];
     let (mut start, mut turns) = (0, reads.iter_mut());
     for end in 1..=wire.len() {
@@ -257,7 +255,78 @@ fn judge_segmentation(wire: &[u8], cuts: u32, ending: Turn) {
         writes: [ending; TURNS],
         wire,
     };
-    if let Err(violation) = conversation::framing(&frame, &conversation) {
+    if let Err(violation) = conversation::framing(&targets::frame, &conversation) {
         panic!("{violation}");
     }
+}
+
+/// What may happen next when the peer is read from, with the bytes that it sends.
+const READS: [(Turn, &[u8]); 7] = [
+    (Turn::Segment(1), b"a"),
+    (Turn::Segment(1), b"\n"),
+    (Turn::Segment(LIMIT + 1), &[b'c'; LIMIT + 1]),
+    (Turn::NothingYet, b""),
+    (Turn::End, b""),
+    (Turn::TimeOut, b""),
+    (Turn::Failure, b""),
+];
+
+/// What may happen next when it is written to: it takes a byte, nothing yet, or no more; it fails.
+const WRITES: [(Turn, &[u8]); 4] = [
+    (Turn::Segment(1), b""),
+    (Turn::NothingYet, b""),
+    (Turn::End, b""),
+    (Turn::Failure, b""),
+];
+
+/// Calls `visit` with every course of up to `most` of these turns, of which none but the last is
+/// an ending, and with the bytes that are sent in it.
+fn each_course(most: usize, turns: &[(Turn, &[u8])], visit: &mut impl FnMut(&[Turn], &[u8])) {
+    type Course = (Vec<Turn>, Vec<u8>);
+    fn extend(
+        (course, wire): &mut Course,
+        most: usize,
+        turns: &[(Turn, &[u8])],
+        visit: &mut impl FnMut(&[Turn], &[u8]),
+    ) {
+        visit(course, wire);
+        let goes_on = |turn: &Turn| matches!(turn, Turn::Segment(_) | Turn::NothingYet);
+        if course.len() < most && course.last().is_none_or(goes_on) {
+            for (turn, bytes) in turns {
+                let mut longer = (course.clone(), [wire, *bytes].concat());
+                longer.0.push(*turn);
+                extend(&mut longer, most, turns, visit);
+            }
+        }
+    }
+    extend(&mut Course::default(), most, turns, visit);
+}
+
+#[test]
+fn every_course_of_eight_turns_through_the_machine_obeys_the_law() {
+    const MOST: usize = 8;
+    let mut courses = Vec::new();
+    each_course(MOST, &READS, &mut |reads, wire| {
+        courses.push((reads.to_vec(), wire.to_vec()));
+    });
+    let count = u32::try_from(courses.len()).unwrap();
+    judge_each(0..count, 456_196, |number| {
+        let (reads, wire) = &courses[number as usize];
+        let mut conversation = Conversation {
+            reads: [Turn::End; TURNS], // where the course has no ending
+            writes: [Turn::End; TURNS],
+            wire,
+        };
+        conversation.reads[..reads.len()].copy_from_slice(reads);
+        let mut judged = 0;
+        each_course(MOST - reads.len(), &WRITES, &mut |writes, _| {
+            conversation.writes = [Turn::Segment(usize::MAX); TURNS]; // takes all the rest
+            conversation.writes[..writes.len()].copy_from_slice(writes);
+            if let Err(violation) = conversation::session(&targets::serve, &conversation) {
+                panic!("{reads:?} {writes:?}: {violation}");
+            }
+            judged += 1;
+        });
+        judged
+    });
 }

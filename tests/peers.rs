@@ -1,8 +1,10 @@
-//! Right implementations in other languages, which share no code with this one, pass the suite.
+//! Right implementations in other languages, which share no code with this one, pass the suite;
+//! and so does the server that the documentation of `upcase::exchange` shows.
 
 mod judging;
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -43,8 +45,13 @@ fn passes(interpreter: &str, file: &str) {
         .trim_end()
         .strip_prefix("Servidor rodando em ")
         .and_then(|a| a.parse().ok());
-    let judge = Judge::new(address.unwrap_or_else(|| panic!("{file} says {ready:?}")));
+    passes_at(address.unwrap_or_else(|| panic!("{file} says {ready:?}")));
+}
 
+/// Judges the server at `address`.
+#[track_caller]
+fn passes_at(address: SocketAddr) {
+    let judge = Judge::new(address);
     let judged = side_by_side(&suite().vectors, |vector| judge.judge(vector));
     let failures: Vec<_> = judged
         .into_iter()
@@ -66,6 +73,24 @@ fn the_python_server_passes() {
 #[test]
 fn the_javascript_server_passes() {
     passes("node", "upcase.mjs");
+}
+
+/// The very file that the documentation includes.
+mod documented {
+    include!("peers/threads.rs");
+
+    /// Starts it on a free port, with a short deadline.
+    pub fn start() -> std::net::SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || serve(&listener, Duration::from_secs(2)));
+        address
+    }
+}
+
+#[test]
+fn the_documented_server_passes() {
+    passes_at(documented::start());
 }
 
 #[test]

@@ -7,8 +7,9 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,10 +17,10 @@ use assert_cmd::cargo::cargo_bin_cmd;
 use predicates::prelude::*;
 use predicates::str::{contains, diff, is_match};
 use programs::{PATIENCE, Peer, Server, wait_until_closed};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use spec_text::Spec;
 use upcase::LIMIT;
-use upcase::server::{self, MAX_TIMEOUT};
+use upcase::server::{self, MAX_TIMEOUT, Service, StopHandle};
 
 /// SPEC: LOG-1, LOG-2, LOG-5, UPPER-1
 #[test]
@@ -230,24 +231,28 @@ fn connections_past_the_bound_wait_and_are_not_refused() {
 /// SPEC: TIME-3, TIME-5
 #[test]
 fn few_descriptors_lower_the_bound_and_keep_the_server_neither_from_serving_nor_from_stopping() {
-    let server = Server::start_with_descriptors(30, &["--timeout", "1", "--quiet"]);
+    // Of 50 descriptors 14 are for other things, and three for each event loop.
+    let loops = thread::available_parallelism().unwrap().get();
+    let room = (36_usize).saturating_sub(3 * loops).max(1);
+    let limited = |options: &[&str]| Server::start_with_descriptors(50, options);
+    let server = limited(&["--timeout", "1", "--quiet", "--max-connections", "100"]);
     let said = server.error_line();
-    assert!(
-        said.contains("30 descriptors are enough for 14 connections at once"),
-        "{said}"
-    );
+    let says = format!("50 descriptors are enough for {room} connections at once, not for 100");
+    assert!(said.contains(&says), "{said}");
     // More than there are descriptors for; the first of them stall until their deadline.
-    let mut stalled: Vec<Peer> = (0..40).map(|_| server.connect()).collect();
+    let mut stalled: Vec<Peer> = (0..60).map(|_| server.connect()).collect();
     for peer in &mut stalled {
         peer.send(b"x");
     }
-    drop(stalled.split_off(14));
+    drop(stalled.split_off(room));
     assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
     let (_, stderr) = server.stop();
     assert!(stderr.is_empty(), "{stderr:?}");
-    // Just enough is no reason to say anything.
-    let (_, stderr) = Server::start_with_descriptors(30, &["--max-connections", "14"]).stop();
-    assert!(stderr.is_empty(), "{stderr:?}");
+    // Just enough is no reason to say anything, nor is what there is by default.
+    for options in [&["--max-connections", &room.to_string()][..], &[]] {
+        let (_, stderr) = limited(options).stop();
+        assert!(stderr.is_empty(), "{stderr:?}");
+    }
 }
 
 /// SPEC: LOG-2
@@ -331,6 +336,18 @@ fn a_closed_standard_output_costs_no_reply() {
     );
 }
 
+/// How many requests are missing from the log by what the server said.
+#[track_caller]
+fn missing(stderr: &[String]) -> usize {
+    let count = |line: &String| {
+        let count = line.strip_prefix("upcase-server: ")?;
+        let count = count.strip_suffix(" requests are missing from the log")?;
+        count.parse::<usize>().ok()
+    };
+    let counts = stderr.iter().map(|line| count(line).expect(line));
+    counts.sum()
+}
+
 /// SPEC: LOG-4
 #[test]
 fn a_pipe_that_nobody_reads_delays_nobody_and_does_not_keep_the_server_from_stopping() {
@@ -344,22 +361,15 @@ fn a_pipe_that_nobody_reads_delays_nobody_and_does_not_keep_the_server_from_stop
         assert_eq!(peer.reply().len(), LIMIT - 1);
     }
     let (_, stderr) = server.stop();
-    let missing = stderr.last().and_then(|line| {
-        let count = line.strip_prefix("upcase-server: ")?;
-        count
-            .strip_suffix(" requests are missing from the log")?
-            .parse::<usize>()
-            .ok()
-    });
-    let missing = missing.unwrap_or_else(|| panic!("no count: {stderr:?}"));
+    let missing = missing(&stderr);
     assert!((400..=count).contains(&missing), "{missing} of {count}");
     drop(output);
 }
 
 /// SPEC: TIME-5
 #[test]
-fn sigterm_and_sigint_stop_the_server_after_the_exchanges_under_way() {
-    for signal in [Signal::TERM, Signal::INT] {
+fn sigterm_sigint_and_sighup_stop_the_server_after_the_exchanges_under_way() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let server = Server::start(&["--timeout", "10"]);
         let mut peer = server.connect();
         peer.send(b"under");
@@ -404,17 +414,8 @@ fn those_who_were_queued_when_the_server_was_stopped_are_answered() {
     assert_eq!(server.wait().0.code(), Some(0));
 }
 
-/// Has two hundred exchanges at once with the server at `address`; then most of its workers wait.
-fn make_workers_wait(address: SocketAddr) {
-    let mut held: Vec<Peer> = (0..200).map(|_| Peer::connect(address)).collect();
-    for peer in &mut held {
-        peer.send(b"x\n");
-        assert_eq!(peer.reply(), b"X");
-    }
-}
-
 #[test]
-fn an_idle_server_stops_with_all_its_workers_waiting_at_whatever_address_it_listens_on() {
+fn an_idle_server_stops_at_whatever_address_it_listens_on() {
     for address in [
         "127.0.0.1:0",
         "127.0.0.2:0",
@@ -422,27 +423,9 @@ fn an_idle_server_stops_with_all_its_workers_waiting_at_whatever_address_it_list
         "[::1]:0",
         "[::]:0",
     ] {
-        let listener = TcpListener::bind(address).unwrap();
-        let most = NonZeroUsize::new(1000).unwrap();
-        let server = Arc::new(server::Server::new(listener, MAX_TIMEOUT, most).unwrap());
-        let (running, ended) = mpsc::channel();
-        let runner = Arc::clone(&server);
-        thread::spawn(move || running.send(runner.run(&upcase::process_into).is_ok()));
-        make_workers_wait(server.address());
-        server.stop();
-        // A worker that nobody wakes waits for ever.
-        assert_eq!(ended.recv_timeout(PATIENCE), Ok(true), "{address}");
+        let serving = serve_by(TcpListener::bind(address).unwrap(), &upcase::process);
+        drop(serving);
     }
-}
-
-#[test]
-fn that_workers_are_woken_is_not_seen() {
-    let server = Server::start(&[]);
-    make_workers_wait(server.address());
-    let (stdout, stderr) = server.stop();
-    let entries: Vec<_> = stdout.chunks(2).collect();
-    assert_eq!(entries, [["Recebido de 127.0.0.1:", "b'x'"]; 200]);
-    assert!(stderr.is_empty(), "{stderr:?}");
 }
 
 #[test]
@@ -468,8 +451,211 @@ fn a_second_signal_stops_the_server_at_once() {
     peer.send(b"under way");
     server.signal(Signal::TERM);
     wait_until_refused(server.target());
+    server.signal(Signal::INT);
+    assert_eq!(server.wait().0.code(), Some(128 + 2));
+}
+
+/// Starts a server by a `env` that blocks or ignores signals.
+fn start_by_env(option: &str) -> Server {
+    let mut env = std::process::Command::new("env");
+    env.arg(option);
+    Server::start_by(env, &["--timeout", "10"])
+}
+
+/// SPEC: TIME-5
+#[test]
+fn signals_that_are_blocked_at_the_start_stop_the_server() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let server = start_by_env("--block-signal=TERM,INT,HUP");
+        server.signal(signal);
+        assert_eq!(server.wait().0.code(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
+    let server = start_by_env("--ignore-signal=INT,HUP");
+    for signal in [Signal::INT, Signal::HUP] {
+        server.signal(signal);
+    }
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let mut peer = server.connect();
+    peer.send(b"under");
+    // One more that stops it would be the second.
     server.signal(Signal::TERM);
-    assert_eq!(server.wait().0.code(), None, "ended by the signal");
+    wait_until_refused(server.target());
+    server.signal(Signal::INT);
+    peer.send(b" way\n");
+    assert_eq!(peer.reply(), b"UNDER WAY");
+    drop(peer);
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+#[test]
+fn sigusr1_and_sigusr2_do_no_harm() {
+    let server = Server::start(&[]);
+    let mut peer = server.connect();
+    peer.send(b"under");
+    for signal in [Signal::USR1, Signal::USR2] {
+        server.signal(signal);
+        assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    }
+    peer.send(b" way\n");
+    assert_eq!(peer.reply(), b"UNDER WAY");
+    assert!(server.stop().1.is_empty());
+}
+
+/// A server in a PID namespace of its own, where its process ID is 1.
+#[test]
+fn a_second_signal_ends_process_1_too() {
+    let namespace = ["--pid", "--fork", "--kill-child"];
+    let mut unshare = std::process::Command::new("unshare");
+    if !unshare
+        .args(namespace)
+        .arg("true")
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        eprintln!("no PID namespace on this machine: nothing was tested");
+        return;
+    }
+    let mut unshare = std::process::Command::new("unshare");
+    unshare.args(namespace);
+    let server = Server::start_by(unshare, &["--timeout", "10"]);
+    let parent = server.pid().as_raw_nonzero();
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    let child = children
+        .unwrap()
+        .trim()
+        .parse()
+        .ok()
+        .and_then(Pid::from_raw);
+    let child = child.expect("one child");
+    let mut peer = server.connect();
+    peer.send(b"under way");
+    kill_process(child, Signal::TERM).unwrap();
+    wait_until_refused(server.target());
+    kill_process(child, Signal::TERM).unwrap();
+    assert_eq!(server.wait().0.code(), Some(128 + 15));
+}
+
+/// SPEC: LOG-4
+#[test]
+fn what_is_missing_from_the_log_is_said_after_a_second_signal_too() {
+    for second in [None, Some(Signal::TERM)] {
+        let (server, output, _) = Server::with_unread_output(&["--timeout", "10"]);
+        let request = [&[b'x'; LIMIT - 1][..], b"\n"].concat();
+        for _ in 0..300 {
+            assert_eq!(server.reply_to(&request).len(), LIMIT - 1);
+        }
+        let mut peer = server.connect();
+        peer.send(b"under way");
+        server.signal(Signal::TERM);
+        wait_until_refused(server.target());
+        if let Some(second) = second {
+            server.signal(second);
+        } else {
+            drop(peer);
+        }
+        let (status, _, stderr) = server.wait();
+        assert_eq!(status.code(), Some(second.map_or(0, |_| 128 + 15)));
+        let missing = missing(&stderr);
+        assert!((200..=301).contains(&missing), "{missing}");
+        drop(output);
+    }
+}
+
+/// SPEC: LOG-4
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_stop_the_transcript() {
+    let (unread, mut full) = std::io::pipe().unwrap();
+    full.write_all(&vec![b'.'; 65_536]).unwrap(); // as much as a pipe takes
+    let server = Server::start_with_errors(&["--timeout", "10"], full.into());
+    let few = Rlimit {
+        current: Some(0),
+        maximum: getrlimit(Resource::Nofile).maximum,
+    };
+    let enough = getrlimit(Resource::Nofile);
+    for _ in 0..3 {
+        // Out of descriptors, it complains.
+        prlimit(Some(server.pid()), Resource::Nofile, few).unwrap();
+        let mut peer = server.connect();
+        peer.send(b"hello\n");
+        assert!(peer.is_silent());
+        prlimit(Some(server.pid()), Resource::Nofile, enough).unwrap();
+        assert_eq!(peer.reply(), b"HELLO");
+        assert_eq!(server.line(), "Recebido de 127.0.0.1:");
+        assert_eq!(server.line(), "b'hello'");
+    }
+    drop(unread);
+}
+
+/// SPEC: LOG-4
+#[test]
+fn a_limit_of_the_logs_size_costs_no_reply_and_is_reported_with_a_count() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("limited.log");
+    let file = std::fs::File::create(&path).unwrap();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let mut limited = std::process::Command::new("sh");
+    limited.args(["-c", "ulimit -f 1; exec \"$0\" \"$@\""]);
+    let server = Server::spawn_to(limited, &address.to_string(), file.into());
+    let end = Instant::now() + PATIENCE;
+    while TcpStream::connect(address)
+        .map(|stream| Peer::over(stream).reset())
+        .is_err()
+    {
+        assert!(Instant::now() < end, "it does not start");
+    }
+    for _ in 0..200 {
+        let mut peer = Peer::connect(address);
+        peer.send(b"hello\n");
+        assert_eq!(peer.reply(), b"HELLO");
+    }
+    let (_, stderr) = server.stop();
+    let cause = "upcase-server: cannot write the log, serving goes on: ";
+    assert!(stderr[0].starts_with(cause), "{stderr:?}");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let whole = written.matches("b'hello'\n").count();
+    assert!(whole > 0);
+    assert_eq!(missing(&stderr[1..]), 200 - whole);
+}
+
+/// Whether somebody listens at `address`, an IPv4 one, by the kernel's table.
+fn is_listening(address: SocketAddr) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let local = format!(":{:04X}", address.port());
+    let mut sockets = table.lines().map(|line| line.split_whitespace().collect());
+    sockets.any(|fields: Vec<&str>| fields[1].ends_with(&local) && fields[3] == "0A")
+}
+
+/// SPEC: TIME-5
+#[test]
+fn at_the_bound_the_port_closes_when_nobody_is_queued() {
+    // As many as there are event loops, for all of them to be full.
+    let loops = thread::available_parallelism().unwrap().to_string();
+    for bound in ["1", &loops] {
+        let server = Server::start(&["--max-connections", bound, "--timeout", "10"]);
+        let mut peers: Vec<Peer> = (0..bound.parse().unwrap())
+            .map(|_| server.connect())
+            .collect();
+        for peer in &mut peers {
+            peer.send(b"under");
+        }
+        server.signal(Signal::TERM);
+        // Not by connecting, which would queue.
+        let end = Instant::now() + PATIENCE;
+        while is_listening(server.target()) {
+            assert!(Instant::now() < end, "the listener does not close");
+        }
+        for peer in &mut peers {
+            peer.send(b" way\n");
+            assert_eq!(peer.reply(), b"UNDER WAY");
+        }
+        drop(peers);
+        assert_eq!(server.wait().0.code(), Some(0));
+    }
 }
 
 #[test]
@@ -516,15 +702,11 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         (&["--timeout", "soon"], most),
         (
             &["--max-connections", "0"],
-            "not a whole number from 1 to 10000; see --help\n$",
-        ),
-        (
-            &["--max-connections", "10001"],
-            "not a whole number from 1 to 10000; see --help\n$",
+            "not a whole number of 1 or more; see --help\n$",
         ),
         (
             &["--max-connections", "many"],
-            "not a whole number from 1 to 10000; see --help\n$",
+            "not a whole number of 1 or more; see --help\n$",
         ),
         (
             &["--quite"],
@@ -591,52 +773,69 @@ fn help_into_a_full_disk_is_a_failure_without_a_panic() {
     );
 }
 
-/// Stops a server when it is dropped, also by a test that fails.
-struct Stopping<'a>(&'a upcase::server::Server);
+/// A server in this process, which stops when it is dropped, also by a test that fails.
+struct Serving {
+    address: SocketAddr,
+    stop: StopHandle,
+    ended: mpsc::Receiver<bool>,
+}
 
-impl Drop for Stopping<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
+/// Serves `listener` by the library, with room for two.
+fn serve_by(listener: TcpListener, service: &'static dyn Service) -> Serving {
+    let two = NonZeroUsize::new(2).unwrap();
+    let server = server::Server::new(listener, MAX_TIMEOUT, two).unwrap();
+    let (address, stop) = (server.address(), server.stop_handle());
+    let (running, ended) = mpsc::channel();
+    thread::spawn(move || running.send(server.run(service).is_ok()));
+    Serving {
+        address,
+        stop,
+        ended,
     }
 }
 
-fn panics_on_demand<'r>(request: &[u8], room: &'r mut [u8; upcase::BUFFER]) -> &'r [u8] {
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop.stop();
+        assert_eq!(self.ended.recv_timeout(PATIENCE), Ok(true));
+    }
+}
+
+/// Replies with an assertion, or with more than a reply may have.
+fn panics_on_demand(request: &[u8]) -> Vec<u8> {
     assert!(request != b"panic\n", "as the request asked for");
-    upcase::process_into(request, room)
+    if request == b"too long\n" {
+        return vec![b'X'; LIMIT + 1];
+    }
+    upcase::process(request)
 }
 
 /// SPEC: TIME-4
 #[test]
 fn a_panic_costs_its_exchange_alone() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let one = NonZeroUsize::MIN;
-    let server = server::Server::new(listener, Duration::from_secs(5), one).unwrap();
-    thread::scope(|scope| {
-        let serving = scope.spawn(|| server.run(&panics_on_demand));
-        let stopping = Stopping(&server);
-        for _ in 0..3 {
-            let mut peer = Peer::connect(server.address());
-            peer.send(b"panic\n");
-            // Closed without a reply: by FIN, or by a reset.
-            let mut reply = Vec::new();
-            if let Err(error) = peer.0.read_to_end(&mut reply) {
-                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-            }
-            assert_eq!(reply, b"");
-            let mut peer = Peer::connect(server.address());
-            peer.send(b"hello\n");
-            assert_eq!(peer.reply(), b"HELLO");
+    let serving = serve_by(listener, &panics_on_demand);
+    for request in [&b"panic\n"[..], b"too long\n", b"panic\n"] {
+        let mut peer = Peer::connect(serving.address);
+        peer.send(request);
+        // Closed without a reply: by FIN, or by a reset.
+        let mut reply = Vec::new();
+        if let Err(error) = peer.0.read_to_end(&mut reply) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         }
-        drop(stopping);
-        serving.join().unwrap().unwrap();
-    });
+        assert_eq!(reply, b"");
+        let mut peer = Peer::connect(serving.address);
+        peer.send(b"hello\n");
+        assert_eq!(peer.reply(), b"HELLO");
+    }
 }
 
 #[test]
 fn a_timeout_out_of_range_is_refused_by_the_library_too() {
     for timeout in [Duration::ZERO, Duration::from_millis(10_001)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let error = server::Server::new(listener, timeout, NonZeroUsize::MIN).unwrap_err();
+        let refused = server::Server::new(listener, timeout, NonZeroUsize::MIN);
+        let error = refused.err().expect("it is refused");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
 }

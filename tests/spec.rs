@@ -4,12 +4,10 @@ mod spec_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
 
 use spec_text::{Spec, manifest_path};
 use upcase::conversation::{self, Conversation, TURNS, Turn};
-use upcase::request::receive;
-use upcase::{LIMIT, laws, model, process, render, spec};
+use upcase::{LIMIT, laws, model, process, render, spec, targets};
 
 /// An implementation, for examples: from a request to its reply.
 type Named<'a> = (&'a str, fn(&[u8]) -> Vec<u8>);
@@ -61,8 +59,7 @@ fn every_request_example_is_true_of_the_framing_and_of_the_model() {
             writes: reads,
             wire: &stream,
         };
-        let frame = |stream: &mut dyn Read| receive(stream, &mut [0; LIMIT]).into();
-        if let Err(violation) = conversation::framing(&frame, &conversation) {
+        if let Err(violation) = conversation::framing(&targets::frame, &conversation) {
             panic!("{example}: {violation}");
         }
     }

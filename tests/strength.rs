@@ -16,8 +16,8 @@ use std::thread;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use upcase::conversation::{self, Framed, Peer, Turn};
+use upcase::exchange::Duplex;
 use upcase::laws::{LAWS, LITERAL, Violation, WHITE_SPACE};
-use upcase::server::Duplex;
 use upcase::targets::course;
 use upcase::{LIMIT, model, process, render};
 
@@ -245,8 +245,8 @@ fn is_done(request: &[u8]) -> bool {
 fn stopped(request: &[u8], stop: Stop) -> Option<Framed> {
     match stop {
         ErrorKind::UnexpectedEof => Some(Ok(request.to_vec())),
-        ErrorKind::Interrupted => None,
-        ErrorKind::WouldBlock | ErrorKind::TimedOut => Some(Err(Turn::TimeOut)),
+        ErrorKind::Interrupted | ErrorKind::WouldBlock => None,
+        ErrorKind::TimedOut => Some(Err(Turn::TimeOut)),
         _ => Some(Err(Turn::Failure)),
     }
 }
@@ -305,14 +305,35 @@ const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
         let wrong = but(ErrorKind::Interrupted, |r| Some(Ok(r.to_vec())));
         frame(stream, is_done, wrong)
     }),
-    ("answers what there is at the deadline", |stream| {
+    ("takes nothing yet for the deadline", |stream| {
+        let wrong = but(ErrorKind::WouldBlock, |_| Some(Err(Turn::TimeOut)));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes nothing yet for a failure", |stream| {
+        let wrong = but(ErrorKind::WouldBlock, |_| Some(Err(Turn::Failure)));
+        frame(stream, is_done, wrong)
+    }),
+    ("takes nothing yet for the end", |stream| {
         let wrong = but(ErrorKind::WouldBlock, |r| Some(Ok(r.to_vec())));
+        frame(stream, is_done, wrong)
+    }),
+    ("begins anew where nothing comes yet", |stream| {
+        loop {
+            let wrong = but(ErrorKind::WouldBlock, |_| Some(Err(Turn::NothingYet)));
+            match frame(stream, is_done, wrong) {
+                Err(Turn::NothingYet) => {}
+                framed => return framed,
+            }
+        }
+    }),
+    ("answers what there is at the deadline", |stream| {
+        let wrong = but(ErrorKind::TimedOut, |r| Some(Ok(r.to_vec())));
         frame(stream, is_done, wrong)
     }),
     (
         "answers nothing at the deadline, unless there is something",
         |stream| {
-            let wrong = but(ErrorKind::WouldBlock, |r| {
+            let wrong = but(ErrorKind::TimedOut, |r| {
                 Some(if r.is_empty() {
                     Ok(vec![])
                 } else {
@@ -322,16 +343,12 @@ const WRONG_FRAMINGS: Faults<fn(&mut dyn Read) -> Framed> = &[
             frame(stream, is_done, wrong)
         },
     ),
-    ("answers what there is at one kind of deadline", |stream| {
-        let wrong = but(ErrorKind::TimedOut, |r| Some(Ok(r.to_vec())));
-        frame(stream, is_done, wrong)
-    }),
     ("takes one kind of failure for the end", |stream| {
         let wrong = but(ErrorKind::BrokenPipe, |r| Some(Ok(r.to_vec())));
         frame(stream, is_done, wrong)
     }),
     ("takes a deadline for a failure", |stream| {
-        let wrong = but(ErrorKind::WouldBlock, |_| Some(Err(Turn::Failure)));
+        let wrong = but(ErrorKind::TimedOut, |_| Some(Err(Turn::Failure)));
         frame(stream, is_done, wrong)
     }),
     ("takes a failure for a deadline", |stream| {
@@ -379,9 +396,20 @@ fn request(peer: &mut Peer) -> Option<Vec<u8>> {
     framed(peer).ok()
 }
 
+/// Whether to make a call again that failed so.
+fn goes_on(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock)
+}
+
 /// Discards until the end of the stream, or a failure.
 fn discard(peer: &mut Peer) {
-    let _ = io::copy(peer, &mut io::sink());
+    discard_until(peer, |error| !goes_on(error));
+}
+
+fn discard_until(peer: &mut Peer, is_end: impl Fn(&io::Error) -> bool) {
+    let more =
+        |read: io::Result<usize>| read.map_or_else(|error| !is_end(&error), |count| count > 0);
+    while more(peer.read(&mut [0; LIMIT])) {}
 }
 
 /// A right exchange, but for what is done in place of writing the reply, half-closing, and
@@ -408,7 +436,23 @@ fn reply(peer: &mut Peer, reply: &[u8]) {
 }
 
 fn write(peer: &mut Peer, reply: &[u8]) -> io::Result<()> {
-    peer.write_all(reply)
+    write_until(peer, reply, |error| !goes_on(error))
+}
+
+fn write_until(
+    peer: &mut Peer,
+    mut reply: &[u8],
+    is_end: impl Fn(&io::Error) -> bool,
+) -> io::Result<()> {
+    while !reply.is_empty() {
+        match peer.write(reply) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => reply = &reply[count..],
+            Err(error) if is_end(&error) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
 fn half_close(peer: &mut Peer) -> io::Result<()> {
@@ -430,7 +474,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
             peer,
             |peer, reply| loop {
                 match peer.write(reply) {
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) if goes_on(&error) => {}
                     other => return other.map(drop),
                 }
             },
@@ -441,15 +485,50 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     ("gives up writing when interrupted", |peer| {
         serve_by(
             peer,
-            |peer, mut reply| {
-                while !reply.is_empty() {
-                    match peer.write(reply)? {
-                        0 => return Err(ErrorKind::WriteZero.into()),
-                        count => reply = &reply[count..],
+            write_all_but(ErrorKind::Interrupted),
+            half_close,
+            discard,
+        );
+    }),
+    ("gives up writing where nothing is taken yet", |peer| {
+        serve_by(
+            peer,
+            write_all_but(ErrorKind::WouldBlock),
+            half_close,
+            discard,
+        );
+    }),
+    ("begins its reply anew where nothing is taken yet", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| {
+                let wrong = write_all_but(ErrorKind::WouldBlock);
+                loop {
+                    match wrong(peer, reply) {
+                        Err(error) if goes_on(&error) => {}
+                        other => return other,
                     }
                 }
-                Ok(())
             },
+            half_close,
+            discard,
+        );
+    }),
+    ("ends its side where nothing is taken yet", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| match write_all_but(ErrorKind::WouldBlock)(peer, reply) {
+                Err(error) if goes_on(&error) => Ok(()),
+                other => other,
+            },
+            half_close,
+            discard,
+        );
+    }),
+    ("writes once more after a failure", |peer| {
+        serve_by(
+            peer,
+            |peer, reply| write(peer, reply).inspect_err(|_| drop(peer.write(reply))),
             half_close,
             discard,
         );
@@ -458,8 +537,8 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         serve_by(
             peer,
             |peer, reply| {
-                peer.write_all(reply)?;
-                peer.write_all(reply)
+                write(peer, reply)?;
+                write(peer, reply)
             },
             half_close,
             discard,
@@ -468,7 +547,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
     ("writes an LF after the reply", |peer| {
         serve_by(
             peer,
-            |peer, reply| peer.write_all(&[reply, b"\n"].concat()),
+            |peer, reply| write(peer, &[reply, b"\n"].concat()),
             half_close,
             discard,
         );
@@ -477,7 +556,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         serve_by(
             peer,
             |peer, reply| {
-                let mut tries = (0..50).map(|_| peer.write_all(reply));
+                let mut tries = (0..50).map(|_| write(peer, reply));
                 tries.find(Result::is_ok).ok_or(ErrorKind::BrokenPipe)?
             },
             half_close,
@@ -503,7 +582,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
             peer,
             |peer, reply| {
                 peer.half_close()?;
-                peer.write_all(reply)
+                write(peer, reply)
             },
             |_| Ok(()),
             discard,
@@ -532,7 +611,7 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         serve_by(
             peer,
             |peer, reply| {
-                let _ = peer.write_all(reply);
+                let _ = write(peer, reply);
                 Ok(())
             },
             half_close,
@@ -570,9 +649,10 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         });
     }),
     ("gives up discarding when interrupted", |peer| {
-        serve_by(peer, write, half_close, |peer| {
-            while peer.read(&mut [0; LIMIT]).is_ok_and(|count| count > 0) {}
-        });
+        serve_by(peer, write, half_close, discard_but(ErrorKind::Interrupted));
+    }),
+    ("gives up discarding where nothing comes yet", |peer| {
+        serve_by(peer, write, half_close, discard_but(ErrorKind::WouldBlock));
     }),
     ("discards for ever", |peer| {
         serve_by(peer, write, half_close, |peer| {
@@ -580,6 +660,16 @@ const WRONG_SESSIONS: Faults<fn(&mut Peer)> = &[
         });
     }),
 ];
+
+/// Writes a reply, but that one kind of error, which is none, ends it.
+fn write_all_but(kind: ErrorKind) -> impl Fn(&mut Peer, &[u8]) -> io::Result<()> {
+    move |peer, reply| write_until(peer, reply, |error| !goes_on(error) || error.kind() == kind)
+}
+
+/// Discards, but that one kind of error, which is none, ends it.
+fn discard_but(kind: ErrorKind) -> impl Fn(&mut Peer) {
+    move |peer| discard_until(peer, |error| !goes_on(error) || error.kind() == kind)
+}
 
 /// A right exchange, but that the first letter of the reply is written after so many bytes of the
 /// request.

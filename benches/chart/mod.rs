@@ -1,11 +1,11 @@
-//! Ratios, drawn as groups of bars.
-
-#![allow(clippy::cast_precision_loss)] // of a few bars
+//! Ratios, drawn as groups of lying bars, so that each has a line of its own for its number.
 
 use std::error::Error;
 use std::path::Path;
 
+use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Colours that differ in lightness too, for those who do not tell hues apart.
 const COLOURS: [RGBColor; 7] = [
@@ -18,74 +18,212 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(230, 190, 60),
 ];
 
-/// Draws a group of bars for each of `rows`, a bar of it for each of `names`, to an SVG file. A bar
-/// of more than `limit` ends there, and its number alone says how long it is.
-pub fn draw(
-    path: &Path,
-    title: &str,
-    names: &[&str],
-    rows: &[(String, Vec<f64>)],
-    limit: f64,
-) -> Result<(), Box<dyn Error>> {
-    let (groups, bars) = (rows.len(), names.len());
-    let most = limit.min(
-        rows.iter()
-            .flat_map(|(_, row)| row)
-            .fold(1.0, |a: f64, b| a.max(*b)),
-    );
-    let root = SVGBackend::new(path, (1200, 480)).into_drawing_area();
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+/// Lengths, in pixels.
+const MARGIN: i32 = 12;
+const PANEL: i32 = 620;
+const LINE: i32 = 20;
+const TITLE: i32 = 28;
+const BAR: i32 = 12;
+const GAP: i32 = 12;
+const SCALE: i32 = 20;
+/// Room for the labels of the rows, and for a number beside a bar.
+const LABEL: i32 = 90;
+const NUMBER: i32 = 34;
+/// The width of a letter, at most on average.
+const LETTER: i32 = 7;
+
+/// A scale is logarithmic where the ratios span more than this.
+const SPAN: f64 = 10.0;
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), Box<dyn Error>>;
+
+/// A group of bars for each row, which has a name and its ratios.
+pub struct Panel {
+    pub title: &'static str,
+    pub rows: Vec<(String, Vec<f64>)>,
+}
+
+/// Draws `panels` side by side to an SVG file. The bars of a row belong to `names`, in this order.
+pub fn draw(path: &Path, names: &[&str], panels: &[Panel]) -> Drawn {
+    let width = 2 * MARGIN + PANEL * pixels(panels.len());
+    let (legend, top) = lay_out(names, width);
+    let rows = panels.iter().map(|panel| panel.rows.len()).max();
+    let rows = pixels(rows.unwrap_or(0)) * group_height(names.len());
+    let height = top + TITLE + rows + SCALE + MARGIN;
+    let size = (width.unsigned_abs(), height.unsigned_abs());
+    let root = SVGBackend::new(path, size).into_drawing_area();
     root.fill(&WHITE)?;
-    let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 18))
-        .margin(12)
-        .x_label_area_size(32)
-        .y_label_area_size(44)
-        .build_cartesian_2d(0.0..groups as f64, 0.0..most * 1.6)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .x_labels(0)
-        .y_label_formatter(&|ratio| format!("{ratio:.1}"))
-        .draw()?;
-    let width = 0.86 / bars as f64;
-    for (bar, name) in names.iter().enumerate() {
-        let colour = COLOURS[bar % COLOURS.len()];
-        let left = |group: usize| group as f64 + 0.07 + bar as f64 * width;
-        let heights = || rows.iter().map(|(_, row)| row[bar]).enumerate();
-        chart
-            .draw_series(heights().map(|(group, height)| {
-                let corners = [
-                    (left(group), 0.0),
-                    (left(group) + width * 0.92, height.min(most)),
-                ];
-                Rectangle::new(corners, colour.filled())
-            }))?
-            .label(*name)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 10, y + 5)], colour.filled()));
-        chart.draw_series(heights().map(|(group, height)| {
-            let at = (left(group) + width * 0.1, height.min(most) + most * 0.05);
-            Text::new(
-                format!("{height:.digits$}", digits = usize::from(height < 10.0) * 2),
-                at,
-                ("sans-serif", 10),
-            )
-        }))?;
+    for ((name, at), colour) in names.iter().zip(legend).zip(COLOURS.iter().cycle()) {
+        fill(&root, at, (10, 10), *colour)?;
+        write(&root, name, (at.0 + 15, at.1 + 5), 13, HPos::Left)?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.filled())
-        .label_font(("sans-serif", 12))
-        .draw()?;
-    for (group, (label, _)) in rows.iter().enumerate() {
-        let (x, y) = chart.backend_coord(&(group as f64 + 0.35, 0.0));
-        root.draw_text(
-            label,
-            &("sans-serif", 13).into_text_style(&root),
-            (x, y + 8),
-        )?;
+    for (number, panel) in panels.iter().enumerate() {
+        draw_panel(&root, (MARGIN + PANEL * pixels(number), top), panel)?;
     }
     root.present()?;
     Ok(())
+}
+
+/// Where the names of the legend lie, in as many lines as they take, and where these end.
+fn lay_out(names: &[&str], width: i32) -> (Vec<(i32, i32)>, i32) {
+    let (mut x, mut y) = (MARGIN, MARGIN);
+    let place = |name: &&str| {
+        let length = 35 + LETTER * pixels(name.len());
+        if x + length > width {
+            (x, y) = (MARGIN, y + LINE);
+        }
+        let at = (x, y);
+        x += length;
+        at
+    };
+    let places = names.iter().map(place).collect();
+    (places, y + LINE)
+}
+
+fn draw_panel(root: &Area, (left, top): (i32, i32), panel: &Panel) -> Drawn {
+    write(root, panel.title, (left, top + TITLE / 3), 15, HPos::Left)?;
+    let scale = Scale::of(panel, left);
+    let bars = panel.rows.first().map_or(0, |(_, ratios)| ratios.len());
+    let top = top + TITLE;
+    let bottom = top + group_height(bars) * pixels(panel.rows.len());
+    for tick in scale.ticks() {
+        let x = scale.place(tick);
+        let colour = if is_one(tick) { BLACK } else { GRID };
+        root.draw(&PathElement::new([(x, top), (x, bottom)], colour))?;
+        let label = ((tick * 100.0).round() / 100.0).to_string();
+        write(root, &label, (x, bottom + 9), 11, HPos::Center)?;
+    }
+    for (number, (name, ratios)) in panel.rows.iter().enumerate() {
+        let y = top + GAP / 2 + group_height(bars) * pixels(number);
+        let middle = y + BAR * pixels(bars) / 2;
+        write(root, name, (left, middle), 13, HPos::Left)?;
+        draw_group(root, y, &scale, ratios)?;
+    }
+    Ok(())
+}
+
+fn draw_group(root: &Area, top: i32, scale: &Scale, ratios: &[f64]) -> Drawn {
+    for (number, (ratio, colour)) in ratios.iter().zip(COLOURS.iter().cycle()).enumerate() {
+        if is_drawable(*ratio) {
+            let y = top + BAR * pixels(number);
+            draw_bar(root, y, scale, *ratio, *colour)?;
+        }
+    }
+    Ok(())
+}
+
+fn draw_bar(root: &Area, y: i32, scale: &Scale, ratio: f64, colour: RGBColor) -> Drawn {
+    let (from, to) = (scale.base(), scale.place(ratio));
+    let bar = ((to - from).abs(), BAR - 2);
+    fill(root, (from.min(to), y), bar, colour)?;
+    let (x, side) = if to < from {
+        (to - 4, HPos::Right)
+    } else {
+        // The line of 1 does not go through the number.
+        fill(root, (to + 3, y), (NUMBER - 8, BAR - 2), WHITE)?;
+        (to + 4, HPos::Left)
+    };
+    write(root, &shown(ratio), (x, y + BAR / 2 - 1), 11, side)
+}
+
+fn shown(ratio: f64) -> String {
+    let digits = match ratio {
+        ..0.0995 => 3,
+        ..9.995 => 2,
+        _ => 0,
+    };
+    format!("{ratio:.digits$}")
+}
+
+fn fill(root: &Area, (x, y): (i32, i32), size: (i32, i32), colour: RGBColor) -> Drawn {
+    let corners = [(x, y), (x + size.0, y + size.1)];
+    root.draw(&Rectangle::new(corners, colour.filled()))?;
+    Ok(())
+}
+
+/// Writes `text`, whose middle is as high as `at`, and which lies to that `side`.
+fn write(root: &Area, text: &str, at: (i32, i32), height: i32, side: HPos) -> Drawn {
+    let style = ("sans-serif", height).into_text_style(root);
+    root.draw_text(text, &style.pos(Pos::new(side, VPos::Center)), at)?;
+    Ok(())
+}
+
+fn group_height(bars: usize) -> i32 {
+    BAR * pixels(bars) + GAP
+}
+
+fn pixels(count: usize) -> i32 {
+    i32::try_from(count).expect("a small number")
+}
+
+/// What could not be measured is no number.
+fn is_drawable(ratio: f64) -> bool {
+    ratio.is_finite() && ratio > 0.0
+}
+
+fn is_one(ratio: f64) -> bool {
+    (ratio - 1.0).abs() < 1e-9
+}
+
+/// Where a ratio lies.
+struct Scale {
+    left: i32,
+    least: f64,
+    most: f64,
+    is_logarithmic: bool,
+}
+
+impl Scale {
+    /// A scale for all ratios of `panel`, and 1.
+    fn of(panel: &Panel, left: i32) -> Self {
+        let ratios = panel.rows.iter().flat_map(|(_, ratios)| ratios);
+        let ratios = ratios.copied().filter(|ratio| is_drawable(*ratio));
+        let (least, most) = ratios.fold((1.0, 1.0), |(least, most): (f64, f64), ratio| {
+            (least.min(ratio), most.max(ratio))
+        });
+        let is_logarithmic = most / least > SPAN;
+        Self {
+            left: left + LABEL,
+            least: if is_logarithmic { least } else { 0.0 },
+            most,
+            is_logarithmic,
+        }
+    }
+
+    /// Where bars begin. In logarithms there is no zero, and they begin at 1.
+    fn base(&self) -> i32 {
+        self.place(if self.is_logarithmic { 1.0 } else { 0.0 })
+    }
+
+    fn place(&self, ratio: f64) -> i32 {
+        let part = if self.is_logarithmic {
+            (ratio / self.least).ln() / (self.most / self.least).ln()
+        } else {
+            ratio / self.most
+        };
+        // Beside 1 in the middle of a scale, a number may lie on either side.
+        let before = if self.is_logarithmic { NUMBER } else { 0 };
+        let width = PANEL - LABEL - before - NUMBER - MARGIN;
+        #[expect(clippy::cast_possible_truncation)]
+        let offset = (part * f64::from(width)).round() as i32;
+        self.left + before + offset
+    }
+
+    /// The ratios that have a line.
+    fn ticks(&self) -> Vec<f64> {
+        let ticks: Vec<f64> = if self.is_logarithmic {
+            let powers = [0.01, 0.1, 1.0, 10.0, 100.0];
+            powers.iter().flat_map(|p| [*p, 2.0 * p, 5.0 * p]).collect()
+        } else {
+            let steps = [0.1, 0.2, 0.25, 0.5, 1.0, 2.0];
+            let step = steps.iter().find(|step| self.most / **step < 10.0);
+            let step = step.expect("such a scale ends at 10");
+            (0..10).map(|number| f64::from(number) * step).collect()
+        };
+        let on_scale = |tick: &f64| *tick >= self.least && *tick <= self.most;
+        ticks.into_iter().filter(on_scale).collect()
+    }
 }

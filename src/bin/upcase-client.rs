@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     cli::run(exchange)
 }
 
-fn exchange(arguments: &Arguments) -> Result<(), String> {
+fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
     let message = match &arguments.message[..] {
         [dash] if dash == "-" => read_input()?,
         words => join(words),
@@ -83,6 +83,7 @@ fn exchange(arguments: &Arguments) -> Result<(), String> {
     let mut out = io::stdout().lock();
     out.write_all(&shown)
         .and_then(|()| out.flush())
+        .map(|()| ExitCode::SUCCESS)
         .map_err(|error| format!("cannot write the reply to standard output: {error}"))
 }
 

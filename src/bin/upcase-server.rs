@@ -2,44 +2,43 @@
 
 mod cli;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
-use std::process::{ExitCode, exit};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::process::ExitCode;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
 use listenfd::ListenFd;
-use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, SockRef, Socket, Type};
-use upcase::log::{self, Log};
-use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service};
-use upcase::{BUFFER, process_into};
+use upcase::log::{self, Complaints, Log, Transcript};
+use upcase::process;
+use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service, StopHandle};
 
-/// How long the log may take to write what is left when everything else has ended.
-const LOG_PATIENCE: Duration = Duration::from_millis(500);
-
-/// How long after the deadline of the last connection the program ends at the latest: longer than
-/// the log may take, and less than a second.
-const STOP_PATIENCE: Duration = Duration::from_millis(900);
-
-/// The most connections that can be held at once. Each takes four of a process's memory maps, of
-/// which Linux allows 65530, and a thread that cannot have its own ends the program.
-const MAX_CONNECTIONS: usize = 10_000;
+/// How long each of the log's two outputs may take to write what is left when everything else has
+/// ended. Both together less than a second.
+const LOG_PATIENCE: Duration = Duration::from_millis(400);
 
 /// How many descriptors are for other things than connections: the standard streams, the
-/// listener, the signals, the log, the connection that stops the server; and some that the program
-/// was started with.
-const RESERVED_DESCRIPTORS: usize = 16;
+/// listener, the signals, the log; and some that the program was started with.
+const RESERVED_DESCRIPTORS: usize = 14;
+
+/// The same, for each event loop.
+const LOOP_DESCRIPTORS: usize = 3;
+
+/// The signals that stop the server.
+const STOPPING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// The signals whose default would end the program, and that are to do nothing. SIGXFSZ comes with
+/// an error of the write that went past the limit.
+const HARMLESS: [Signal; 3] = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ];
 
 /// Serve the UPCASE protocol: each client sends a short text and gets it back in upper case.
 ///
@@ -58,10 +57,11 @@ Examples:
 Started with a listening socket, as systemd's socket activation does, it serves that one and
 --bind is ignored.
 
-Standard output has the address, then two lines for each request. SIGINT and SIGTERM stop the
-server after the exchanges under way; a second one stops it at once.
+Standard output has the address, then two lines for each request. SIGINT, SIGTERM and SIGHUP stop
+the server after the exchanges under way; a second one ends it at once. One that was ignored when
+the server was started stays ignored.
 
-Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage."
+Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at once by signal N."
 )]
 struct Arguments {
     /// The IP address and port to listen on; port 0 picks a free one
@@ -72,9 +72,10 @@ struct Arguments {
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "5", value_parser = timeout)]
     timeout: Duration,
 
-    /// How many connections to hold at once, at most 10000; more wait in the kernel's queue
-    #[arg(long, value_name = "N", default_value = "10000", value_parser = count)]
-    max_connections: NonZeroUsize,
+    /// How many connections to hold at once; more wait in the kernel's queue [default: as many as
+    /// there can be descriptors]
+    #[arg(long, value_name = "N", value_parser = count)]
+    max_connections: Option<NonZeroUsize>,
 
     /// Print no requests, only the address
     #[arg(long)]
@@ -91,37 +92,51 @@ fn timeout(text: &str) -> Result<Duration, String> {
 }
 
 fn count(text: &str) -> Result<NonZeroUsize, String> {
-    let count = text.parse().ok();
-    count
-        .filter(|count: &NonZeroUsize| count.get() <= MAX_CONNECTIONS)
-        .ok_or_else(|| format!("not a whole number from 1 to {MAX_CONNECTIONS}"))
+    text.parse()
+        .map_err(|_| "not a whole number of 1 or more".into())
 }
 
 /// The transformation, with a transcript.
 struct Console {
     log: Log,
+    address: SocketAddr,
     quiet: bool,
 }
 
 impl Service for Console {
-    fn answer<'r>(&self, peer: IpAddr, request: &[u8], room: &'r mut [u8; BUFFER]) -> &'r [u8] {
+    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8> {
         if !self.quiet {
             self.log.request(peer, request);
         }
-        process_into(request, room)
+        process(request)
     }
 
-    fn hampered(&self, error: &io::Error) {
-        self.log
-            .complain(format!("serving is hampered, and goes on: {error}"));
+    fn on_start(&self) {
+        self.log.ready(self.address);
     }
+
+    fn on_error(&self, error: &io::Error) {
+        self.log.complain(format!(
+            "cannot accept a connection, and tries again: {error}"
+        ));
+    }
+}
+
+/// Why the program ends.
+enum End {
+    /// The server was stopped, or cannot go on.
+    Server(io::Result<()>),
+    /// A second signal came.
+    Signal(i32),
 }
 
 fn main() -> ExitCode {
     cli::run(serve)
 }
 
-fn serve(arguments: &Arguments) -> Result<(), String> {
+fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
+    // First of all, so that there is no moment in which a signal is lost.
+    let signals = signals().map_err(|error| format!("cannot handle signals: {error}"))?;
     let listener = match handed_over()? {
         Some(listener) => listener,
         None => listen(arguments.bind).map_err(|error| {
@@ -134,36 +149,29 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
     };
     let max_connections = within_descriptors(arguments.max_connections);
     let server = Server::new(listener, arguments.timeout, max_connections);
-    let server = Arc::new(server.map_err(|error| format!("cannot start: {error}"))?);
-    let signals = signals().map_err(|error| format!("cannot handle signals: {error}"))?;
-    let (stopped, timeout) = (Arc::clone(&server), arguments.timeout);
-    start("signals", move || stop_at(signals, &stopped, timeout))?;
-    let (log, writer) = log::channel();
-    let (writing, written) = mpsc::channel::<()>();
-    // Written past `io::Stdout`, which would keep what it could not write and try it again.
-    let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
-    let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
-    start("log", move || {
-        writer.run(out, io::stderr());
-        drop(writing);
-    })?;
-    log.ready(server.address());
-    let missing = log.missing();
+    let server = server.map_err(|error| format!("cannot start: {error}"))?;
+
+    // The main thread waits for the end, which both of these can bring.
+    let (ends, end) = mpsc::channel();
+    let (stop, second_signal) = (server.stop_handle(), ends.clone());
+    start("signals", move || handle(signals, &stop, &second_signal))?;
+    let (log, transcript, complaints) = log::channel();
+    let closing = Closing::start(transcript, complaints)?;
     let console = Console {
-        log,
+        log: log.clone(),
+        address: server.address(),
         quiet: arguments.quiet,
     };
-    let outcome = server.run(&console);
-    // The writer ends when it has written all; a pipe that nobody reads shall not keep the
-    // program from ending.
-    drop(console);
-    if written.recv_timeout(LOG_PATIENCE) == Err(RecvTimeoutError::Timeout) {
-        cli::say::<Arguments>(format_args!(
-            "{} requests are missing from the log",
-            missing.count()
-        ));
+    start("server", move || {
+        let _ = ends.send(End::Server(server.run(&console)));
+    })?;
+    let end = end.recv();
+    closing.close(&log);
+    match end {
+        Ok(End::Signal(signal)) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
+        Ok(End::Server(Err(error))) => Err(no_thread(error)),
+        Ok(End::Server(Ok(()))) | Err(mpsc::RecvError) => Ok(ExitCode::SUCCESS),
     }
-    outcome.map_err(no_thread)
 }
 
 fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
@@ -174,6 +182,43 @@ fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
 #[expect(clippy::needless_pass_by_value)] // for map_err
 fn no_thread(error: io::Error) -> String {
     format!("cannot start a thread: {error}; raise the limit with ulimit -u, or free memory")
+}
+
+/// The two threads that write the log. Each sends nothing, and hangs up when it has ended.
+struct Closing {
+    transcript: mpsc::Receiver<()>,
+    complaints: mpsc::Receiver<()>,
+}
+
+impl Closing {
+    fn start(transcript: Transcript, complaints: Complaints) -> Result<Self, String> {
+        // Written past `io::Stdout`, which would keep what it could not write and try it again.
+        let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
+        let (writing, written) = mpsc::channel();
+        start("log", move || {
+            transcript.run(out);
+            drop(writing);
+        })?;
+        let (saying, said) = mpsc::channel();
+        start("complaints", move || {
+            complaints.run(env!("CARGO_BIN_NAME"), io::stderr());
+            drop(saying);
+        })?;
+        Ok(Self {
+            transcript: written,
+            complaints: said,
+        })
+    }
+
+    /// Waits for all to be written, or until it is clear that an output is stuck, which does not
+    /// keep the program from ending.
+    fn close(&self, log: &Log) {
+        log.close();
+        let _ = self.transcript.recv_timeout(LOG_PATIENCE);
+        log.give_up();
+        let _ = self.complaints.recv_timeout(LOG_PATIENCE);
+    }
 }
 
 /// The listener that the program was started with, if there is one: systemd's socket activation.
@@ -200,9 +245,6 @@ fn handed_over() -> Result<Option<TcpListener>, String> {
         Ok(false) => return Err(unfit("it does not listen".into())),
         Err(error) => return Err(unfit(error.to_string())),
     }
-    // Workers wait in `accept`; whoever made the socket may have wanted it otherwise.
-    let blocking = listener.set_nonblocking(false);
-    blocking.map_err(|error| unfit(error.to_string()))?;
     Ok(Some(listener))
 }
 
@@ -219,50 +261,59 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// As many of `connections` as there can be descriptors, the limit of which is raised as far as it
-/// goes. Each worker takes one, be it for its connection or, while it waits, for the next.
-fn within_descriptors(connections: NonZeroUsize) -> NonZeroUsize {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Refused, it stays as it was.
-    let _ = setrlimit(Resource::Nofile, limit);
-    let Some(descriptors) = getrlimit(Resource::Nofile).current else {
-        return connections; // no limit at all
-    };
+/// As many connections as there can be descriptors, the limit of which is raised as far as it goes,
+/// and no more than `wanted`.
+fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
+    const NOFILE: Resource = Resource::RLIMIT_NOFILE;
+    if let Ok((_, hard)) = getrlimit(NOFILE) {
+        // Refused, it stays as it was.
+        let _ = setrlimit(NOFILE, hard, hard);
+    }
+    let descriptors = getrlimit(NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let most = NonZeroUsize::new(descriptors.saturating_sub(RESERVED_DESCRIPTORS));
-    let most = most.unwrap_or(NonZeroUsize::MIN);
-    if connections > most {
+    let loops = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS + LOOP_DESCRIPTORS * loops);
+    let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
         cli::say::<Arguments>(format_args!(
             "{descriptors} descriptors are enough for {most} connections at once, not for \
-             {connections}; more wait until one is free; raise the limit with ulimit -Hn, or set \
+             {wanted}; more wait until one is free; raise the limit with ulimit -Hn, or set \
              --max-connections {most}"
         ));
     }
-    connections.min(most)
+    wanted.map_or(most, |wanted| wanted.min(most))
 }
 
-/// The first SIGINT or SIGTERM. The second ends the program.
+/// The signals that this program handles. From now on none of them is lost.
 fn signals() -> io::Result<Signals> {
-    // First of all, so that there is no moment in which a signal is lost.
-    let signals = Signals::new([SIGINT, SIGTERM])?;
-    let stopping = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the second signal finds what the first has set.
-        flag::register_conditional_default(signal, Arc::clone(&stopping))?;
-        flag::register(signal, Arc::clone(&stopping))?;
-    }
+    let ignored = ignored();
+    let handled = STOPPING.into_iter().chain(HARMLESS);
+    let handled = handled.filter(|signal| ignored & 1 << (*signal as i32 - 1) == 0);
+    let handled: Vec<Signal> = handled.collect();
+    let signals = Signals::new(handled.iter().map(|signal| *signal as i32))?;
+    // Whoever started the program may have blocked them, and the threads to come inherit that.
+    SigSet::from_iter(handled).thread_unblock()?;
     Ok(signals)
 }
 
-/// Stops `server` at the first of `signals`.
-fn stop_at(mut signals: Signals, server: &Server, timeout: Duration) {
-    signals.forever().next();
-    // The program ends before this does, unless the server cannot connect to itself. No exchange
-    // goes on then.
-    let _ = start("end", move || {
-        thread::sleep(timeout + STOP_PATIENCE);
-        exit(0);
-    });
-    server.stop();
+/// The signals that were ignored when the program was started, a bit for each: `nohup` and `trap ''`
+/// mean what they say. Only Linux tells without unsafe code.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Stops the server at the first signal that is to stop it, and ends the program at the second. Not
+/// by that signal's default, for with process ID 1 it has none.
+fn handle(mut signals: Signals, stop: &StopHandle, second: &mpsc::Sender<End>) {
+    let stopping = |signal: &i32| STOPPING.iter().any(|stopping| *stopping as i32 == *signal);
+    let mut came = signals.forever().filter(stopping);
+    if came.next().is_some() {
+        stop.stop();
+    }
+    if let Some(signal) = came.next() {
+        let _ = second.send(End::Signal(signal));
+    }
 }

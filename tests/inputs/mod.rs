@@ -101,17 +101,19 @@ pub fn requests() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// The bytes of a conversation: letters for its turns, and a request on the wire, with an LF
-/// somewhere in it or not.
+/// The bytes of a conversation: its turns, and a request on the wire, with an LF somewhere in it or
+/// not.
 pub fn conversations() -> impl Strategy<Value = Vec<u8>> {
-    let letter = prop_oneof![
-        6 => select(&b"123456789*"[..]),
-        2 => Just(b'i'),
-        1 => select(&b"etx"[..]),
-        2 => any::<u8>(),
+    let turn = prop_oneof![
+        6 => select(&b"123456789*"[..]).prop_map(|letter| vec![letter]),
+        4 => select(&b"iinn"[..]).prop_map(|letter| vec![letter]),
+        1 => select(&b"etx"[..]).prop_map(|letter| vec![letter]),
+        1 => (0..0x80_u8).prop_map(|letter| vec![letter]),
+        2 => (0x100_u16..0x400).prop_map(|length| (0x8000 | length).to_be_bytes().to_vec()),
     ];
     let wire = (requests(), prop::option::of(any::<prop::sample::Index>()));
-    (vec(letter, 2 * upcase::conversation::TURNS), wire).prop_map(|(mut bytes, (wire, lf))| {
+    (vec(turn, 2 * upcase::conversation::TURNS), wire).prop_map(|(turns, (wire, lf))| {
+        let mut bytes = turns.concat();
         let start = bytes.len();
         bytes.extend(wire);
         if let Some(lf) = lf {

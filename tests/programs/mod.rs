@@ -55,7 +55,26 @@ impl Server {
     /// Starts a server by `command`, and does not wait.
     pub fn spawn_by(mut command: Command, options: &[&str]) -> Self {
         command.arg(cargo_bin!("upcase-server"));
-        Self::run(command, "127.0.0.1:0", options, Stdio::piped())
+        Self::run(
+            command,
+            "127.0.0.1:0",
+            options,
+            [Stdio::piped(), Stdio::piped()],
+        )
+    }
+
+    /// Starts a server by `command` that listens on `bind` and writes to `stdout`, and does not
+    /// wait.
+    pub fn spawn_to(mut command: Command, bind: &str, stdout: Stdio) -> Self {
+        command.arg(cargo_bin!("upcase-server"));
+        Self::run(command, bind, &[], [stdout, Stdio::piped()])
+    }
+
+    /// Starts a server that complains to `stderr`, and waits until it is ready.
+    #[track_caller]
+    pub fn start_with_errors(options: &[&str], stderr: Stdio) -> Self {
+        let command = Command::new(cargo_bin!("upcase-server"));
+        Self::run(command, "127.0.0.1:0", options, [Stdio::piped(), stderr]).wait_until_ready()
     }
 
     /// Starts a server that writes to `stdout`, and does not wait.
@@ -64,20 +83,21 @@ impl Server {
             Command::new(cargo_bin!("upcase-server")),
             bind,
             options,
-            stdout,
+            [stdout, Stdio::piped()],
         )
     }
 
-    fn run(mut command: Command, bind: &str, options: &[&str], stdout: Stdio) -> Self {
+    fn run(mut command: Command, bind: &str, options: &[&str], outputs: [Stdio; 2]) -> Self {
+        let [stdout, stderr] = outputs;
         let mut child = command
             .args(["--bind", bind])
             .args(options)
             .stdout(stdout)
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("upcase-server starts");
         let stdout = child.stdout.take().map_or_else(|| channel().1, lines_of);
-        let stderr = lines_of(child.stderr.take().unwrap());
+        let stderr = child.stderr.take().map_or_else(|| channel().1, lines_of);
         Self {
             child,
             stdout,

@@ -9,9 +9,9 @@ use clap::Parser;
 
 /// Runs `program` with the arguments of the command line. What it fails with is said in one line
 /// on standard error, with exit code 1; wrong arguments likewise, with exit code 2.
-pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<(), String>) -> ExitCode {
-    let failure = match A::try_parse() {
-        Ok(arguments) => program(&arguments).err(),
+pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<ExitCode, String>) -> ExitCode {
+    let outcome = match A::try_parse() {
+        Ok(arguments) => program(&arguments),
         Err(error) if error.use_stderr() => {
             say::<A>(in_one_line(&error));
             return ExitCode::from(2);
@@ -19,16 +19,13 @@ pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<(), String>) -> ExitCode 
         // --help or --version
         Err(help) => help
             .print()
-            .err()
-            .map(|error| format!("cannot write to standard output: {error}")),
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(|error| format!("cannot write to standard output: {error}")),
     };
-    match failure {
-        None => ExitCode::SUCCESS,
-        Some(failure) => {
-            say::<A>(failure);
-            ExitCode::FAILURE
-        }
-    }
+    outcome.unwrap_or_else(|failure| {
+        say::<A>(failure);
+        ExitCode::FAILURE
+    })
 }
 
 /// Says something on standard error, in one line with the program's name.

@@ -1,0 +1,146 @@
+//! The world of an event loop over real sockets, which `mio` waits for.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Shutdown, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Poll, Token, Waker};
+
+use super::event_loop::{Event, Interest, World};
+use crate::exchange::Duplex;
+
+const LISTENER: Token = Token(usize::MAX);
+const STOP: Token = Token(usize::MAX - 1);
+
+/// How many events are taken at once.
+const EVENTS: usize = 256;
+
+pub(super) struct Sockets {
+    poll: Poll,
+    events: Events,
+    listener: Option<Listener>,
+}
+
+/// A descriptor of this loop's own for a listener that it shares with others. The listener closes
+/// with the last of them.
+struct Listener {
+    own: mio::net::TcpListener,
+    shared: Arc<TcpListener>,
+}
+
+/// A connection, and what it is watched for.
+pub(super) struct Socket {
+    stream: mio::net::TcpStream,
+    watched: Option<Interest>,
+}
+
+impl Sockets {
+    pub(super) fn new(shared: Arc<TcpListener>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let mut own = mio::net::TcpListener::from_std(shared.try_clone()?);
+        poll.registry()
+            .register(&mut own, LISTENER, mio::Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS),
+            listener: Some(Listener { own, shared }),
+        })
+    }
+
+    /// Wakes this loop for [`Event::Stop`], from any thread.
+    pub(super) fn waker(&self) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), STOP)
+    }
+
+    /// Waits for events, at most so long. They are in [`events`](Self::events) then.
+    pub(super) fn wait(&mut self, time: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, time) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            waited => waited,
+        }
+    }
+
+    pub(super) fn events(&self) -> impl Iterator<Item = Event> {
+        self.events.iter().map(|event| match event.token() {
+            LISTENER => Event::Queued,
+            STOP => Event::Stop,
+            Token(place) => Event::Ready(place),
+        })
+    }
+}
+
+impl World for Sockets {
+    type Stream = Socket;
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn accept(&mut self) -> io::Result<(Socket, IpAddr)> {
+        let listener = self.listener.as_ref().ok_or(ErrorKind::WouldBlock)?;
+        let (stream, peer) = listener.own.accept()?;
+        let socket = Socket {
+            stream,
+            watched: None,
+        };
+        Ok((socket, peer.ip()))
+    }
+
+    fn has_queued(&mut self) -> io::Result<bool> {
+        let listener = self.listener.as_ref().ok_or(ErrorKind::NotConnected)?;
+        // A poll to which the listener is new tells how things are, not what has changed.
+        let mut poll = Poll::new()?;
+        let mut listener = mio::net::TcpListener::from_std(listener.shared.try_clone()?);
+        poll.registry()
+            .register(&mut listener, LISTENER, mio::Interest::READABLE)?;
+        let mut events = Events::with_capacity(1);
+        poll.poll(&mut events, Some(Duration::ZERO))?;
+        Ok(!events.is_empty())
+    }
+
+    fn close(&mut self) {
+        self.listener = None;
+    }
+
+    fn watch(&mut self, socket: &mut Socket, place: usize, interest: Interest) -> io::Result<()> {
+        let Socket { stream, watched } = socket;
+        if *watched == Some(interest) {
+            return Ok(());
+        }
+        let (token, registry) = (Token(place), self.poll.registry());
+        let wanted = match interest {
+            Interest::Readable => mio::Interest::READABLE,
+            Interest::Writable => mio::Interest::WRITABLE,
+        };
+        match watched.replace(interest) {
+            None => registry.register(stream, token, wanted),
+            Some(_) => registry.reregister(stream, token, wanted),
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Duplex for Socket {
+    fn half_close(&mut self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+}

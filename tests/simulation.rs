@@ -1,0 +1,987 @@
+//! The event loops in a world in memory: thousands of connections, and time that jumps.
+//!
+//! A world is made from a seed: who connects when, what each peer sends in which pieces, where it
+//! stalls, floods or resets, when `accept` fails, when the server is told to stop. Two loops share
+//! a listener, as two threads do. Nothing waits: when no loop has anything to do, the time jumps to
+//! the next thing that happens. A failing seed is printed with the command that runs it alone.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::env;
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::Rng;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+use upcase::exchange::Duplex;
+use upcase::server::Service;
+use upcase::server::event_loop::{Event, EventLoop, Interest, World};
+use upcase::{LIMIT, model, process};
+
+/// How many worlds `cargo test` runs.
+const SEEDS: Range<u64> = 0..3000;
+
+/// The variable that names one seed to run.
+const SEED: &str = "UPCASE_SIMULATION_SEED";
+
+/// How long a loop may be late: what the kernel and other threads take.
+const LATE: Duration = Duration::from_millis(20);
+
+/// How long it may take a loop to learn what another has done.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Random numbers from a seed.
+struct Dice(TestRng);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+    }
+
+    /// A number below `end`.
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.0.next_u64() % end as u64).unwrap()
+    }
+
+    /// True once in `n` times.
+    fn once_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    fn milliseconds(&mut self, range: Range<usize>) -> Duration {
+        Duration::from_millis((range.start + self.below(range.len())) as u64)
+    }
+}
+
+/// What is to happen, and when.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    Connect(usize),
+    /// The next of what the peer does.
+    Act(usize),
+    /// The peer takes what was written to it.
+    Take(usize),
+    Stop,
+}
+
+/// What a peer does next.
+#[derive(Clone)]
+enum Act {
+    Send(Vec<u8>),
+    HalfClose,
+    Reset,
+}
+
+/// A connection, with both of its ends.
+struct Connection {
+    acts: VecDeque<Act>,
+    /// The first of what the peer has sent, as much as a request may have.
+    sent: Vec<u8>,
+    /// When its request was complete, and when its side ended, in order or by a reset.
+    complete: Option<Instant>,
+    ended: Option<Instant>,
+    /// How many bytes its side of the network holds for it before it takes them.
+    window: usize,
+    /// When it entered the queue, was accepted, and was closed by the server.
+    queued: Option<Instant>,
+    accepted: Option<Instant>,
+    closed: Option<Instant>,
+    /// What the server can read.
+    inbox: VecDeque<u8>,
+    has_ended: bool,
+    was_reset: bool,
+    /// What the server has written; how much of it the peer has not taken.
+    written: Vec<u8>,
+    in_flight: usize,
+    half_closed: bool,
+    /// Which loop watches it, at which place and for what.
+    watched: Option<(usize, usize, Interest)>,
+    /// Which loop holds it, and how many reads it had in which turn.
+    holder: usize,
+    reads: (usize, usize),
+}
+
+/// All that the loops share.
+struct Network {
+    now: Instant,
+    dice: Dice,
+    connections: Vec<Connection>,
+    queue: VecDeque<usize>,
+    /// When the last of those who were queued was accepted.
+    empty: Option<Instant>,
+    calendar: BinaryHeap<Reverse<(Instant, usize, Happening)>>,
+    entries: usize,
+    /// The events that each loop has not taken yet.
+    events: Vec<Vec<Event>>,
+    is_listening: Vec<bool>,
+    /// How often `accept` fails: once in so many times.
+    scarcity: Option<usize>,
+    stopped: Option<Instant>,
+    /// When the last listener closed.
+    closed: Option<Instant>,
+    /// How many turns there were, and what was done in the last one that must have a bound.
+    turn: usize,
+    accepts: usize,
+    most_reads: usize,
+}
+
+type Shared = Rc<RefCell<Network>>;
+
+impl Network {
+    fn enter(&mut self, after: Duration, happening: Happening) {
+        self.entries += 1;
+        let entry = (self.now + after, self.entries, happening);
+        self.calendar.push(Reverse(entry));
+    }
+
+    /// An edge: tells the loop that watches `connection` for that.
+    fn tell(&mut self, connection: usize, change: Interest) {
+        if let Some((index, place, interest)) = self.connections[connection].watched
+            && interest == change
+        {
+            self.post(index, Event::Ready(place));
+        }
+    }
+
+    /// Leaves `event` for a loop, once, as a kernel does.
+    fn post(&mut self, index: usize, event: Event) {
+        if !self.events[index].contains(&event) {
+            self.events[index].push(event);
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Connect(connection) => {
+                if self.is_listening.contains(&true) {
+                    self.queue.push_back(connection);
+                    self.connections[connection].queued = Some(self.now);
+                    for index in 0..LOOPS {
+                        if self.is_listening[index] {
+                            self.post(index, Event::Queued);
+                        }
+                    }
+                    self.enter(Duration::ZERO, Happening::Act(connection));
+                }
+            }
+            Happening::Act(connection) => {
+                let peer = &mut self.connections[connection];
+                match peer.acts.pop_front() {
+                    None => return,
+                    Some(Act::Send(bytes)) => {
+                        let room = LIMIT - peer.sent.len().min(LIMIT);
+                        peer.sent.extend(&bytes[..bytes.len().min(room)]);
+                        peer.inbox.extend(bytes);
+                    }
+                    Some(Act::HalfClose) => peer.has_ended = true,
+                    Some(Act::Reset) => peer.was_reset = true,
+                }
+                if peer.has_ended || peer.was_reset {
+                    peer.ended.get_or_insert(self.now);
+                }
+                let is_complete =
+                    peer.has_ended || peer.sent.len() == LIMIT || peer.sent.contains(&b'\n');
+                if is_complete && !peer.was_reset {
+                    peer.complete.get_or_insert(self.now);
+                }
+                self.tell(connection, Interest::Readable);
+                self.tell(connection, Interest::Writable);
+                let pause = match self.dice.below(20) {
+                    0 => self.dice.milliseconds(0..12_000),
+                    1..=3 => self.dice.milliseconds(0..50),
+                    _ => Duration::ZERO,
+                };
+                self.enter(pause, Happening::Act(connection));
+            }
+            Happening::Take(connection) => {
+                let peer = &mut self.connections[connection];
+                peer.in_flight = 0;
+                self.tell(connection, Interest::Writable);
+            }
+            Happening::Stop => {
+                self.stopped = Some(self.now);
+                self.events
+                    .iter_mut()
+                    .for_each(|events| events.push(Event::Stop));
+            }
+        }
+    }
+}
+
+/// The world as one loop sees it.
+struct View {
+    network: Shared,
+    index: usize,
+}
+
+/// The server's end of a connection, which closes when it is dropped.
+struct Stream {
+    network: Shared,
+    connection: usize,
+}
+
+impl World for View {
+    type Stream = Stream;
+
+    fn now(&self) -> Instant {
+        self.network.borrow().now
+    }
+
+    fn accept(&mut self) -> io::Result<(Stream, IpAddr)> {
+        let mut network = self.network.borrow_mut();
+        let scarcity = network.scarcity;
+        if let Some(scarcity) = scarcity
+            && network.dice.once_in(scarcity)
+        {
+            const FAULTS: [i32; 4] = [24, 12, 103, 4]; // EMFILE, ENOMEM, ECONNABORTED, EINTR
+            let fault = network.dice.below(FAULTS.len());
+            return Err(io::Error::from_raw_os_error(FAULTS[fault]));
+        }
+        let now = network.now;
+        let next = network.queue.pop_front().ok_or(ErrorKind::WouldBlock)?;
+        network.connections[next].accepted = Some(now);
+        network.connections[next].holder = self.index;
+        network.accepts += 1;
+        network.empty = Some(now);
+        let stream = Stream {
+            network: Rc::clone(&self.network),
+            connection: next,
+        };
+        Ok((stream, Ipv4Addr::LOCALHOST.into()))
+    }
+
+    fn has_queued(&mut self) -> io::Result<bool> {
+        Ok(!self.network.borrow().queue.is_empty())
+    }
+
+    fn close(&mut self) {
+        let mut network = self.network.borrow_mut();
+        network.is_listening[self.index] = false;
+        network.closed = Some(network.now);
+    }
+
+    fn watch(&mut self, stream: &mut Stream, place: usize, interest: Interest) -> io::Result<()> {
+        let mut network = self.network.borrow_mut();
+        let connection = &mut network.connections[stream.connection];
+        let watched = Some((self.index, place, interest));
+        if connection.watched == watched {
+            return Ok(());
+        }
+        connection.watched = watched;
+        let is_ready = match interest {
+            Interest::Readable => {
+                !connection.inbox.is_empty() || connection.has_ended || connection.was_reset
+            }
+            Interest::Writable => connection.in_flight < connection.window || connection.was_reset,
+        };
+        if is_ready {
+            network.post(self.index, Event::Ready(place));
+        }
+        Ok(())
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let turn = network.turn;
+        let connection = &mut network.connections[self.connection];
+        let reads = match connection.reads {
+            (last, reads) if last == turn => reads + 1,
+            _ => 1,
+        };
+        connection.reads = (turn, reads);
+        network.most_reads = network.most_reads.max(reads);
+        let connection = &mut network.connections[self.connection];
+        if connection.was_reset {
+            return Err(ErrorKind::ConnectionReset.into());
+        }
+        if connection.inbox.is_empty() && !connection.has_ended {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        connection.inbox.read(buffer)
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut network = self.network.borrow_mut();
+        let delay = network.dice.milliseconds(0..30);
+        let connection = &mut network.connections[self.connection];
+        if connection.was_reset {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        let count = bytes.len().min(connection.window - connection.in_flight);
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        connection.written.extend(&bytes[..count]);
+        connection.in_flight += count;
+        network.enter(delay, Happening::Take(self.connection));
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Duplex for Stream {
+    fn half_close(&mut self) -> io::Result<()> {
+        let mut network = self.network.borrow_mut();
+        network.connections[self.connection].half_closed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut network = self.network.borrow_mut();
+        let now = network.now;
+        let connection = &mut network.connections[self.connection];
+        connection.closed = Some(now);
+        connection.watched = None;
+    }
+}
+
+/// A service that counts what a log would.
+#[derive(Default)]
+struct Counting {
+    answered: AtomicUsize,
+    errors: AtomicUsize,
+}
+
+impl Service for Counting {
+    fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        process(request)
+    }
+
+    fn on_error(&self, _: &io::Error) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How many loops share the listener.
+const LOOPS: usize = 2;
+
+/// How many events a loop takes at once.
+const EVENTS: usize = 256;
+
+/// More turns than there can be to take at one instant.
+const SPIN: usize = 5_000;
+
+/// A run of one world.
+struct Simulation {
+    network: Shared,
+    loops: Vec<(View, EventLoop<View>)>,
+    /// How many connections each loop may hold.
+    places: [usize; LOOPS],
+    /// When each loop takes its next turn, as far as is known.
+    wakes: [Option<Instant>; LOOPS],
+    /// How much later than it should.
+    lateness: [Duration; LOOPS],
+    /// The longest that a connection may be held.
+    timeout: Duration,
+    service: Counting,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed);
+        let count = if seed.is_multiple_of(200) {
+            3_000
+        } else {
+            10 + dice.below(90)
+        };
+        let timeout = [1_000, 5_000, 10_000][dice.below(3)];
+        let timeout = Duration::from_millis(timeout);
+        let most = [1_usize, 2, 3, 20, 5_000][dice.below(5)];
+        let scarcity = dice.once_in(3).then(|| 2 + dice.below(20));
+        let stop = dice.milliseconds(0..20_000);
+        let burst = dice.once_in(3);
+        let mut network = Network {
+            now: Instant::now(),
+            connections: (0..count).map(|_| connection(&mut dice)).collect(),
+            queue: VecDeque::new(),
+            empty: None,
+            calendar: BinaryHeap::new(),
+            entries: 0,
+            events: vec![vec![]; LOOPS],
+            is_listening: vec![true; LOOPS],
+            scarcity,
+            stopped: None,
+            closed: None,
+            turn: 0,
+            accepts: 0,
+            most_reads: 0,
+            dice,
+        };
+        for connection in 0..count {
+            let after = if burst { 0..200 } else { 0..15_000 };
+            let after = network.dice.milliseconds(after);
+            network.enter(after, Happening::Connect(connection));
+        }
+        network.enter(stop, Happening::Stop);
+        let network = Rc::new(RefCell::new(network));
+        let places = [most, most.div_ceil(2)];
+        let view = |index| View {
+            network: Rc::clone(&network),
+            index,
+        };
+        let start = |index: usize| (view(index), EventLoop::new(timeout, places[index]));
+        Self {
+            loops: (0..LOOPS).map(start).collect(),
+            network,
+            places,
+            wakes: [None; LOOPS],
+            lateness: [Duration::ZERO; LOOPS],
+            timeout,
+            service: Counting::default(),
+        }
+    }
+
+    /// Runs the world to its end.
+    fn run(&mut self) -> Result<(), String> {
+        let mut turns = 0;
+        while self
+            .loops
+            .iter()
+            .any(|(_, event_loop)| !event_loop.is_over())
+        {
+            let now = self.network.borrow().now;
+            let next = self.next();
+            if next > now {
+                self.check_rest()?;
+                turns = 0;
+                self.network.borrow_mut().now = next;
+            }
+            turns += 1;
+            if turns > SPIN {
+                return Err("a loop spins".into());
+            }
+            self.step(next)?;
+        }
+        self.check_end()
+    }
+
+    /// When something happens next.
+    fn next(&mut self) -> Instant {
+        let network = self.network.borrow();
+        for (index, (_, event_loop)) in self.loops.iter().enumerate() {
+            let patience = if network.events[index].is_empty() {
+                event_loop.patience(network.now)
+            } else {
+                Some(Duration::ZERO)
+            };
+            if let Some(patience) = patience.filter(|_| !event_loop.is_over()) {
+                let wake = network.now + patience + self.lateness[index];
+                self.wakes[index] = Some(self.wakes[index].map_or(wake, |old| old.min(wake)));
+            }
+        }
+        let happens = network.calendar.peek().map(|Reverse((at, ..))| *at);
+        let wakes = self.wakes.iter().flatten().copied();
+        let next = wakes.chain(happens).min().expect("something happens");
+        next.max(network.now)
+    }
+
+    /// Does one thing that is due.
+    fn step(&mut self, now: Instant) -> Result<(), String> {
+        let mut network = self.network.borrow_mut();
+        let due = network
+            .calendar
+            .peek()
+            .is_some_and(|Reverse((at, ..))| *at <= now);
+        if due && let Some(Reverse((_, _, happening))) = network.calendar.pop() {
+            network.happen(happening);
+            return Ok(());
+        }
+        drop(network);
+        let is_due = |index: &usize| self.wakes[*index].is_some_and(|wake| wake <= now);
+        let index = (0..LOOPS).find(is_due).expect("a loop is due");
+        self.wakes[index] = None;
+        self.turn(index)
+    }
+
+    fn turn(&mut self, index: usize) -> Result<(), String> {
+        let mut network = self.network.borrow_mut();
+        let count = network.events[index].len().min(EVENTS);
+        let events: Vec<Event> = network.events[index].drain(..count).collect();
+        network.turn += 1;
+        (network.accepts, network.most_reads) = (0, 0);
+        self.lateness[index] = match network.dice.below(10) {
+            0 => network.dice.milliseconds(0..20),
+            _ => Duration::ZERO,
+        };
+        drop(network);
+        let (view, event_loop) = &mut self.loops[index];
+        event_loop.turn(view, &self.service, events);
+        let network = self.network.borrow();
+        if network.accepts > 64 || network.most_reads > 3 * 16 {
+            let Network {
+                accepts,
+                most_reads,
+                ..
+            } = &*network;
+            return Err(format!(
+                "a turn of {accepts} accepts and {most_reads} reads of one peer"
+            ));
+        }
+        let (held, places) = (self.held(index), self.places[index]);
+        (held <= places)
+            .then_some(())
+            .ok_or(format!("{held} connections at {places} places"))
+    }
+
+    /// How many connections a loop holds.
+    fn held(&self, index: usize) -> usize {
+        let network = self.network.borrow();
+        let is_held = |peer: &&Connection| {
+            peer.holder == index && peer.accepted.is_some() && peer.closed.is_none()
+        };
+        network.connections.iter().filter(is_held).count()
+    }
+
+    /// Judges the loops while they wait.
+    fn check_rest(&self) -> Result<(), String> {
+        let network = self.network.borrow();
+        if network.scarcity.is_some() {
+            return Ok(()); // they may leave `accept` alone for a while
+        }
+        for (index, (_, event_loop)) in self.loops.iter().enumerate() {
+            let is_due = !network.events[index].is_empty()
+                || event_loop.patience(network.now) == Some(Duration::ZERO);
+            if is_due || !network.is_listening[index] {
+                continue; // it will see, late
+            }
+            let has_place = self.held(index) < self.places[index];
+            if has_place && !network.queue.is_empty() {
+                return Err("a free place stands beside a queued connection".into());
+            }
+            let since = network.stopped.max(network.empty);
+            let knows = since.is_some_and(|since| network.now > since + PAUSE + LATE);
+            if network.stopped.is_some() && network.queue.is_empty() && knows {
+                return Err("a stopped loop listens on, and nobody is queued".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges what has become of everyone.
+    fn check_end(&self) -> Result<(), String> {
+        let network = self.network.borrow();
+        let held = self.timeout.min(Duration::from_millis(9_900));
+        let stopped = network
+            .stopped
+            .ok_or("a loop ended before it was stopped")?;
+        if network.now > stopped + held + 2 * LATE {
+            return Err("the stop took longer than a deadline".into());
+        }
+        let was_kept = network
+            .closed
+            .is_some_and(|closed| closed >= stopped + held);
+        for (number, peer) in network.connections.iter().enumerate() {
+            let judged = match (peer.queued, peer.accepted) {
+                (Some(queued), None) if queued < stopped && !was_kept => {
+                    Err("it was queued before the stop, and not accepted".into())
+                }
+                (_, Some(accepted)) => {
+                    let deadline = (accepted + held).min((stopped + held).max(accepted));
+                    check(peer, accepted, deadline)
+                }
+                _ => Ok(()),
+            };
+            judged.map_err(|fault: String| format!("connection {number}: {fault}"))?;
+        }
+        let count = |is: fn(&Connection) -> bool| {
+            network.connections.iter().filter(|peer| is(peer)).count()
+        };
+        let answered = self.service.answered.load(Ordering::Relaxed);
+        let (least, most) = (
+            count(|peer| peer.half_closed),
+            count(|p| p.complete.is_some()),
+        );
+        if !(least..=most).contains(&answered) {
+            return Err(format!("{answered} answers for {least} to {most} requests"));
+        }
+        let errors = self.service.errors.load(Ordering::Relaxed);
+        (errors == 0 || network.scarcity.is_some())
+            .then_some(())
+            .ok_or("an error is reported that was none".into())
+    }
+}
+
+/// Judges what has become of a connection that was accepted.
+fn check(peer: &Connection, accepted: Instant, deadline: Instant) -> Result<(), String> {
+    const SOON: Duration = Duration::from_secs(1);
+    let closed = peer.closed.ok_or("it is never closed")?;
+    if closed > deadline + 2 * LATE || closed > accepted + Duration::from_secs(10) {
+        return Err(format!(
+            "it is closed {:?} after its deadline",
+            closed - deadline
+        ));
+    }
+    let ended = peer.ended.filter(|ended| *ended <= closed);
+    if ended.is_none() && closed < deadline {
+        return Err(format!(
+            "it is closed {:?} before its deadline",
+            deadline - closed
+        ));
+    }
+    let complete = peer.complete.filter(|complete| *complete <= closed);
+    let came = peer.ended.max(peer.complete).map(|came| came.max(accepted));
+    if let Some(came) = came.filter(|_| peer.ended.is_some() && complete.is_some())
+        && closed > came + SOON
+        && closed > accepted + SOON
+    {
+        return Err("it is kept though the peer has gone".into());
+    }
+    let reply = complete.and_then(|_| model::request(&peer.sent, peer.has_ended));
+    let reply = reply
+        .map(|request| model::process(&request))
+        .unwrap_or_default();
+    if !reply.starts_with(&peer.written) {
+        return Err("it is answered wrongly".into());
+    }
+    let in_time = complete.is_some_and(|complete| complete.max(accepted) + SOON < deadline);
+    if in_time && !peer.was_reset && (peer.written != reply || !peer.half_closed) {
+        return Err("it has no whole reply".into());
+    }
+    Ok(())
+}
+
+/// A peer, of one kind or another.
+fn connection(dice: &mut Dice) -> Connection {
+    let mut acts = VecDeque::new();
+    let mut line = vec![b'a'; dice.below(40)];
+    if dice.once_in(6) {
+        line = "\u{390}".repeat(dice.below(512)).into_bytes();
+    }
+    if dice.once_in(8) {
+        line = vec![b'b'; 1_020 + dice.below(8)];
+    }
+    match dice.below(8) {
+        0 => {}
+        1 => line.push(b' '), // no LF: the end, or nothing
+        _ => line.push(b'\n'),
+    }
+    let pieces = 1 + dice.below(4);
+    for piece in line.chunks(line.len().div_ceil(pieces).max(1)) {
+        acts.push_back(Act::Send(piece.to_vec()));
+    }
+    if dice.once_in(20) {
+        acts.push_back(Act::Send(vec![b'x'; dice.below(400_000)]));
+    }
+    match dice.below(10) {
+        0 => {}
+        1 => acts.insert(dice.below(acts.len() + 1), Act::Reset),
+        _ => acts.push_back(Act::HalfClose),
+    }
+    if let Some(reset) = acts.iter().position(|act| matches!(act, Act::Reset)) {
+        acts.truncate(reset + 1);
+    }
+    Connection {
+        acts,
+        sent: Vec::new(),
+        complete: None,
+        ended: None,
+        window: [64, 1_000, 100_000][dice.below(3)],
+        queued: None,
+        accepted: None,
+        closed: None,
+        inbox: VecDeque::new(),
+        has_ended: false,
+        was_reset: false,
+        written: Vec::new(),
+        in_flight: 0,
+        half_closed: false,
+        watched: None,
+        holder: 0,
+        reads: (0, 0),
+    }
+}
+
+/// Runs the world of that seed.
+fn judge(seed: u64) -> Result<(), String> {
+    let run = || Simulation::new(seed).run();
+    let judged = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err("a panic".into()));
+    judged.map_err(|fault| {
+        format!(
+            "seed {seed}: {fault}\n    again   {SEED}={seed} cargo test --test simulation worlds"
+        )
+    })
+}
+
+/// SPEC: REPLY-1, REPLY-2, TIME-1, TIME-2, TIME-3, TIME-4, TIME-5
+#[test]
+fn some_thousand_worlds_are_served_as_they_should_be() {
+    let seeds = match env::var(SEED) {
+        Ok(seed) => {
+            let seed = seed
+                .parse()
+                .unwrap_or_else(|_| panic!("{SEED} is not a number"));
+            seed..seed + 1
+        }
+        Err(_) => SEEDS,
+    };
+    let next = std::sync::atomic::AtomicU64::new(seeds.start);
+    let work = || {
+        let seeds = std::iter::from_fn(|| {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            (seed < seeds.end).then_some(seed)
+        });
+        seeds.map(judge).find_map(Result::err)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            if let Some(fault) = worker.join().unwrap() {
+                panic!("{fault}");
+            }
+        }
+    });
+}
+
+/// A fault, and the places where it is planted: a file of the server's, and what stands there
+/// instead of what.
+type Fault = (
+    &'static str,
+    &'static [(&'static str, &'static str, &'static str)],
+);
+
+const LOOP: &str = "event_loop.rs";
+const PLACES: &str = "places.rs";
+
+const FAULTS: &[Fault] = &[
+    (
+        "loses an edge of the listener",
+        &[(
+            LOOP,
+            "Event::Queued => self.may_be_queued = true,",
+            "Event::Queued => {}",
+        )],
+    ),
+    (
+        "forgets a peer that floods",
+        &[(LOOP, "self.unfinished.push(place);", "")],
+    ),
+    (
+        "waits only to read",
+        &[(
+            LOOP,
+            "Next::Write(_) => Interest::Writable,",
+            "Next::Write(_) => Interest::Readable,",
+        )],
+    ),
+    (
+        "does not give a place back",
+        &[(PLACES, "self.deadlines.remove(&(*deadline, place));", "")],
+    ),
+    (
+        "renews a deadline",
+        &[
+            (
+                LOOP,
+                "Event::Ready(place) => self.advance(place, world, service),",
+                "Event::Ready(place) => {
+                    self.places.renew(place, world.now() + self.timeout);
+                    self.advance(place, world, service);
+                }",
+            ),
+            (
+                PLACES,
+                "    /// Drops what is held at `place`.",
+                "    pub(super) fn renew(&mut self, place: usize, deadline: Instant) {
+                     if let Some(Some((old, _))) = self.held.get_mut(place) {
+                         self.deadlines.remove(&(*old, place));
+                         self.deadlines.insert((deadline, place));
+                         *old = deadline;
+                     }
+                 }
+
+                 /// Drops what is held at `place`.",
+            ),
+        ],
+    ),
+    (
+        "gives the longest deadline no margin",
+        &[(
+            LOOP,
+            "timeout: timeout.min(MAX_TIMEOUT.saturating_sub(MARGIN)),",
+            "timeout,",
+        )],
+    ),
+    (
+        "closes nobody at a deadline",
+        &[(
+            LOOP,
+            "deadline <= now => self",
+            "deadline < now - MARGIN => self",
+        )],
+    ),
+    (
+        "accepts too few at the stop",
+        &[(
+            LOOP,
+            "let is_queue_empty = !self.may_be_queued",
+            "let is_queue_empty = true",
+        )],
+    ),
+    (
+        "listens on at the stop while it is full",
+        &[(
+            LOOP,
+            "|| self.places.is_full() && world.has_queued().is_ok_and(|queued| !queued)",
+            "",
+        )],
+    ),
+    (
+        "gives those who come late a whole deadline",
+        &[(LOOP, "deadline = deadline.min(stopping.end);", "")],
+    ),
+    (
+        "reads from one peer as long as it sends",
+        &[(LOOP, "reads: READS,", "reads: usize::MAX,")],
+    ),
+    (
+        "accepts as long as anybody comes",
+        &[(LOOP, "for _ in 0..ACCEPTS {", "for _ in 0..usize::MAX {")],
+    ),
+    (
+        "holds one more than its bound",
+        &[(
+            PLACES,
+            "self.deadlines.len() >= self.most",
+            "self.deadlines.len() > self.most",
+        )],
+    ),
+    (
+        "spins where the system runs out",
+        &[(LOOP, "self.pause = Some(world.now() + PAUSE);", "continue;")],
+    ),
+    (
+        "takes a peer that has gone for an empty queue",
+        &[(
+            LOOP,
+            "ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}",
+            "ErrorKind::ConnectionAborted | ErrorKind::Interrupted => self.may_be_queued = false,",
+        )],
+    ),
+    (
+        "does not read at once",
+        &[(
+            LOOP,
+            "        self.advance(place, world, service);
+    }
+
+    fn stop(",
+            "    }
+
+    fn stop(",
+        )],
+    ),
+];
+
+/// Builds the loop with each fault, and runs these worlds.
+/// `cargo test --test simulation -- --ignored` runs it.
+#[test]
+#[ignore = "compiles the server once for each fault"]
+fn every_fault_planted_in_the_loop_is_caught() {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
+    let _ = fs::remove_dir_all(&copy);
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(arguments).current_dir(&copy);
+        cargo.env("CARGO_TARGET_DIR", copy.join("target"));
+        cargo.output().unwrap()
+    };
+    // What the library and this test are made of, and no other of the package's dependencies.
+    for folder in ["src", "src/server", "tests", "tests/peers"] {
+        fs::create_dir_all(copy.join(folder)).unwrap();
+        for entry in fs::read_dir(package.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, copy.join(path.strip_prefix(package).unwrap())).unwrap();
+            }
+        }
+    }
+    let tests = fs::read_dir(copy.join("tests")).unwrap();
+    let others = tests.map(|entry| entry.unwrap().path());
+    let others = others.filter(|path| path.is_file() && !path.ends_with("simulation.rs"));
+    others.for_each(|path| fs::remove_file(path).unwrap());
+    fs::copy(package.join("README.md"), copy.join("README.md")).unwrap();
+    let manifest = r#"
+        [package]
+        name = "upcase"
+        version = "0.0.0"
+        edition = "2024"
+        autobins = false
+        [features]
+        server = ["dep:mio"]
+        [dependencies]
+        mio = { version = "1.2", default-features = false, features = ["net", "os-poll"], optional = true }
+        [dev-dependencies]
+        proptest = "1.12"
+        [profile.test]
+        opt-level = 1
+        [workspace]
+    "#;
+    fs::write(copy.join("Cargo.toml"), manifest).unwrap();
+    fs::copy(package.join("Cargo.lock"), copy.join("Cargo.lock")).unwrap();
+
+    let run = [
+        "test",
+        "--features",
+        "server",
+        "--test",
+        "simulation",
+        "worlds",
+    ];
+    let sound = cargo(&run);
+    assert!(sound.status.success(), "{}", text(&sound.stderr));
+    for (fault, plants) in FAULTS {
+        for (file, old, new) in *plants {
+            let path = copy.join("src/server").join(file);
+            let source = fs::read_to_string(&path).unwrap();
+            assert_eq!(
+                source.matches(old).count(),
+                1,
+                "{fault}: where to plant {old:?}"
+            );
+            fs::write(&path, source.replace(old, new)).unwrap();
+        }
+        let said = cargo(&run);
+        let (out, err) = (text(&said.stdout), text(&said.stderr));
+        assert!(
+            !err.contains("could not compile"),
+            "a loop that {fault}: {err}"
+        );
+        let caught = out.lines().find(|line| line.starts_with("seed "));
+        println!(
+            "a loop that {fault}\n    {}",
+            caught.unwrap_or("is not caught")
+        );
+        assert!(caught.is_some(), "a loop that {fault} is not caught");
+        for (file, ..) in *plants {
+            let path = Path::new("src/server").join(file);
+            fs::copy(package.join(&path), copy.join(&path)).unwrap();
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
