@@ -930,9 +930,10 @@ fn every_fault_planted_in_the_loop_is_caught() {
         edition = "2024"
         autobins = false
         [features]
-        server = ["dep:mio"]
+        server = ["dep:mio", "dep:rustix"]
         [dependencies]
         mio = { version = "1.2", default-features = false, features = ["net", "os-poll"], optional = true }
+        rustix = { version = "1.1", features = ["net"], optional = true }
         [dev-dependencies]
         proptest = "1.12"
         [profile.test]

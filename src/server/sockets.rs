@@ -131,7 +131,7 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes)
+        send(&self.stream, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -143,4 +143,19 @@ impl Duplex for Socket {
     fn half_close(&mut self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
+}
+
+/// Sends a reply, and tells the kernel that more comes: the half-close, which follows at once and
+/// goes out in the same segment. So the peer is woken once and not twice.
+#[cfg(target_os = "linux")]
+fn send(stream: &mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    use rustix::net::SendFlags;
+    // As the standard library's writes, it raises no SIGPIPE.
+    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+    Ok(rustix::net::send(stream, bytes, flags)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn send(mut stream: &mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    stream.write(bytes)
 }
