@@ -130,7 +130,7 @@ fn ten_thousand_stalled_peers_delay_nobody_and_take_little_memory() {
 
 /// SPEC: TIME-3
 #[test]
-fn a_burst_of_stalling_peers_holds_others_up_for_less_than_it_takes() {
+fn a_burst_of_stalling_peers_holds_others_up_for_less_than_a_third_of_it() {
     const PEERS: usize = 4_000;
     let _turn = alone();
     if descriptors() < PEERS as u64 + 100 {
@@ -159,7 +159,7 @@ fn a_burst_of_stalling_peers_holds_others_up_for_less_than_it_takes() {
             (took, worst)
         });
         eprintln!("a burst of {PEERS} in {took:?}: worst reply after {worst:?}");
-        (worst < took)
+        (worst < took / 3)
             .then_some(())
             .ok_or(format!("{worst:?} of {took:?}"))
     });

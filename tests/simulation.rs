@@ -36,7 +36,8 @@ const SEED: &str = "UPCASE_SIMULATION_SEED";
 /// How long a loop may be late: what the kernel and other threads take.
 const LATE: Duration = Duration::from_millis(20);
 
-/// How long it may take a loop to learn what another has done.
+/// How long it may take a loop to learn what another has done, and has to take it to try a failing
+/// `accept` again.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Random numbers from a seed.
@@ -127,6 +128,10 @@ struct Network {
     is_listening: Vec<bool>,
     /// How often `accept` fails: once in so many times.
     scarcity: Option<usize>,
+    scarce_until: Instant,
+    /// When `accept` failed for each loop, and whether one tried again too soon.
+    failures: [Option<Instant>; LOOPS],
+    spins: bool,
     stopped: Option<Instant>,
     /// When the last listener closed.
     closed: Option<Instant>,
@@ -244,9 +249,17 @@ impl World for View {
         if let Some(scarcity) = scarcity
             && network.dice.once_in(scarcity)
         {
-            const FAULTS: [i32; 4] = [24, 12, 103, 4]; // EMFILE, ENOMEM, ECONNABORTED, EINTR
-            let fault = network.dice.below(FAULTS.len());
-            return Err(io::Error::from_raw_os_error(FAULTS[fault]));
+            match network.dice.below(4) {
+                0 => return Err(ErrorKind::ConnectionAborted.into()),
+                1 => return Err(ErrorKind::Interrupted.into()),
+                _ => network.scarce_until = network.now + network.dice.milliseconds(0..500),
+            }
+        }
+        if network.now < network.scarce_until {
+            let now = network.now;
+            let last = network.failures[self.index].replace(now);
+            network.spins |= last.is_some_and(|last| now < last + PAUSE);
+            return Err(io::Error::from_raw_os_error(24)); // EMFILE
         }
         let now = network.now;
         let next = network.queue.pop_front().ok_or(ErrorKind::WouldBlock)?;
@@ -411,8 +424,9 @@ impl Simulation {
         let scarcity = dice.once_in(3).then(|| 2 + dice.below(20));
         let stop = dice.milliseconds(0..20_000);
         let burst = dice.once_in(3);
+        let now = Instant::now();
         let mut network = Network {
-            now: Instant::now(),
+            now,
             connections: (0..count).map(|_| connection(&mut dice)).collect(),
             queue: VecDeque::new(),
             empty: None,
@@ -421,6 +435,9 @@ impl Simulation {
             events: vec![vec![]; LOOPS],
             is_listening: vec![true; LOOPS],
             scarcity,
+            scarce_until: now,
+            failures: [None; LOOPS],
+            spins: false,
             stopped: None,
             closed: None,
             turn: 0,
@@ -468,7 +485,7 @@ impl Simulation {
                 self.network.borrow_mut().now = next;
             }
             turns += 1;
-            if turns > SPIN {
+            if turns > SPIN || self.network.borrow().spins {
                 return Err("a loop spins".into());
             }
             self.step(next)?;
