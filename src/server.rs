@@ -168,13 +168,14 @@ impl Server {
                 let running = running.clone();
                 let (go, may_go) = mpsc::channel();
                 let work = move || {
+                    // Whatever ends one loop ends them all.
+                    let _stopping = StopOnDrop(stop);
                     let _ = running.send(());
-                    // Hung up on, where another thread cannot be started.
                     match may_go.recv() {
                         Ok(()) => serve(sockets, event_loop, service),
+                        // Another thread could not be started.
                         Err(mpsc::RecvError) => Ok(()),
                     }
-                    .inspect_err(|_| stop.stop())
                 };
                 let thread = thread::Builder::new().name("upcase-loop".into());
                 Ok((go, thread.spawn_scoped(scope, work)?))
@@ -191,6 +192,14 @@ impl Server {
             let mut ended = started.into_iter().map(|(_, thread)| thread.join());
             ended.try_for_each(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic)))
         })
+    }
+}
+
+struct StopOnDrop<'a>(&'a StopHandle);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
     }
 }
 

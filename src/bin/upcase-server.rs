@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -163,13 +164,17 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
         quiet: arguments.quiet,
     };
     start("server", move || {
-        let _ = ends.send(End::Server(server.run(&console)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| server.run(&console)));
+        let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
+        let _ = ends.send(End::Server(outcome));
     })?;
     let end = end.recv();
     closing.close(&log);
     match end {
         Ok(End::Signal(signal)) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
-        Ok(End::Server(Err(error))) => Err(no_thread(error)),
+        Ok(End::Server(Err(error))) => Err(format!(
+            "cannot go on serving: {error}; if threads are lacking, raise the limit with ulimit -u"
+        )),
         Ok(End::Server(Ok(()))) | Err(mpsc::RecvError) => Ok(ExitCode::SUCCESS),
     }
 }

@@ -272,7 +272,7 @@ impl<W: World> EventLoop<W> {
         let mut deadline = world.now() + self.timeout;
         if let Some(stopping) = &mut self.stopping {
             deadline = deadline.min(stopping.end);
-            stopping.queued -= 1;
+            stopping.queued = stopping.queued.saturating_sub(1);
         }
         let connection = Connection {
             exchange: Exchange::new(),

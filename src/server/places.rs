@@ -36,8 +36,7 @@ impl<T> Places<T> {
         self.deadlines.is_empty()
     }
 
-    /// Makes sure that there is memory for one more, so that [`insert`](Self::insert) needs none.
-    /// It is not given back before the end.
+    /// Makes sure that there is memory for one more value, which is not given back before the end.
     pub(super) fn reserve(&mut self) -> Result<(), TryReserveError> {
         if self.free.is_empty() {
             self.held.try_reserve(1)?;
