@@ -5,8 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// The time left until `deadline`; an error of kind [`ErrorKind::TimedOut`] where none is, since
-/// the socket options take a zero for "no limit at all" and refuse it.
+/// The time left until `deadline`; an error of kind [`ErrorKind::TimedOut`] where none is, because
+/// a socket refuses a time-out of zero.
 pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -21,7 +21,8 @@ pub(crate) fn is_time_out(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// A blocking stream until its deadline, from which on it fails with [`ErrorKind::TimedOut`].
+/// A blocking stream with a deadline. From then on, reads and writes fail with
+/// [`ErrorKind::TimedOut`].
 #[derive(Clone, Copy, Debug)]
 pub struct Timed<'a> {
     pub(crate) stream: &'a TcpStream,
@@ -35,8 +36,8 @@ impl<'a> Timed<'a> {
         Self { stream, deadline }
     }
 
-    /// Makes an `attempt` for most of the time left, again and again. A kernel may round a
-    /// socket's time-out up by an eighth, so that the whole would end too late.
+    /// Makes an `attempt` until the deadline, each time for 7/8 of the time left: a kernel may
+    /// round a socket's time-out up by an eighth.
     fn attempt(
         &self,
         set: fn(&TcpStream, Option<Duration>) -> io::Result<()>,

@@ -1,7 +1,7 @@
 //! The server's side of one exchange, as a state machine (SPEC section 4).
 //!
-//! [`Exchange::next`] says what is to be done on the connection. Its owner does that, and tells how
-//! it went. There is no socket, clock, thread or allocation in it, so blocking code, an event loop,
+//! [`Exchange::next`] says what is to be done on the connection. Its owner does that, and reports
+//! the result. There is no socket, clock, thread or allocation in it, so blocking code, an event loop,
 //! a fuzzer and a simulation drive the same machine.
 //!
 //! It does not know the deadline (SPEC TIME-1): the owner closes the connection then, whatever the
@@ -20,7 +20,8 @@ use crate::LIMIT;
 use crate::deadline::Timed;
 use crate::framing::Framing;
 
-/// How many bytes [`Exchange::advance`] reads at once. More than a request has, for the surplus.
+/// The size of the buffer of [`Exchange::advance`], in bytes. It is larger than a request, so that
+/// surplus is discarded in fewer reads.
 const READ: usize = 4 * LIMIT;
 
 /// The server's side of one exchange.
@@ -67,8 +68,7 @@ pub enum Next<'a> {
 enum State {
     /// The request is coming, or is complete.
     Receiving(Framing),
-    /// Of the first `length` bytes of `reply`, `sent` are on their way. When all are, the
-    /// half-close is due.
+    /// `sent` of the `length` bytes of `reply` are written. The half-close follows the last.
     Replying {
         reply: [u8; LIMIT],
         length: usize,
@@ -93,8 +93,8 @@ impl Exchange {
         Self::default()
     }
 
-    /// What is to be done next. It stays the same until one of the methods below tells that it was
-    /// done; what they tell at another time changes nothing.
+    /// What is to be done next. It changes only by the methods below. A call that does not match
+    /// what is to be done is ignored, but for [`failed`](Self::failed).
     #[must_use]
     pub fn next(&self) -> Next<'_> {
         match &self.state {
@@ -144,7 +144,7 @@ impl Exchange {
         }
     }
 
-    /// So many of the bytes to be written were written.
+    /// `count` of the bytes were written.
     pub fn sent(&mut self, count: usize) {
         if let State::Replying { length, sent, .. } = &mut self.state {
             *sent = sent.saturating_add(count).min(*length);
@@ -168,7 +168,7 @@ impl Exchange {
     ///
     /// # Errors
     /// - [`ErrorKind::WouldBlock`] where the stream has nothing yet, or takes nothing yet. Call
-    ///   again when it does. A stream that blocks never says so: at its deadline it is to say
+    ///   again when it does. A blocking stream must not say so. At its deadline it must say
     ///   [`ErrorKind::TimedOut`], as [`Timed`] does.
     /// - Any other: the stream's own, and [`ErrorKind::WriteZero`] where it takes no more. The
     ///   exchange has failed.
@@ -212,7 +212,7 @@ impl Exchange {
     }
 }
 
-/// A byte stream in both directions, of which the sending one can be ended alone.
+/// A two-way byte stream whose sending side can be ended alone.
 pub trait Duplex: Read + Write {
     /// Ends the sending side; the other end reads the end of the stream.
     ///

@@ -1,10 +1,9 @@
 //! The server's transcript (SPEC LOG-1, LOG-2, LOG-4), and what it has to complain of.
 //!
-//! Writing to a pipe that nobody reads can take any time, so those who serve clients do not write.
-//! They leave an entry in a bounded queue, or count it as dropped where the queue is full. Two
-//! threads write: one the transcript ([`Transcript::run`]), one the complaints
-//! ([`Complaints::run`]), so that neither output can hold up the other. No thread is started here;
-//! whoever owns the program starts them.
+//! A write to a pipe that nobody reads can block, so the threads that serve clients do not write.
+//! They put an entry into a bounded queue, or count it as dropped where the queue is full. Two
+//! other threads write: one the transcript ([`Transcript::run`]), one the complaints
+//! ([`Complaints::run`]), so that neither output can hold up the other. The program starts both.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -82,7 +81,7 @@ struct Unsaid {
     is_failing: bool,
     /// Whether the last line was said so short a time ago that nothing is to be said yet.
     is_silent: bool,
-    gave_up: bool,
+    is_finishing: bool,
 }
 
 /// A log, of three ends.
@@ -118,7 +117,7 @@ impl Log {
             self.queue.try_send(Entry::Request(peer, copy)).is_ok()
         };
         if !noted {
-            self.shared.give_up(1);
+            self.shared.count_dropped(1);
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -152,22 +151,22 @@ impl Log {
         let _ = self.queue.try_send(Entry::Close);
     }
 
-    /// Gives up what is not written by now: the complaints end when its count, and what else there
-    /// is to say, are said.
-    pub fn give_up(&self) {
-        self.shared.unsaid().gave_up = true;
+    /// Ends the complaints. Requests that are not written by now count as missing; that count, and
+    /// what else there is to say, is said before the end.
+    pub fn finish(&self) {
+        self.shared.unsaid().is_finishing = true;
         self.shared.changed.notify_all();
     }
 }
 
 impl Shared {
-    /// What is done under this lock cannot leave it half done.
+    /// No update under this lock can be left half done by a panic.
     fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
         self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts requests as given up.
-    fn give_up(&self, count: u64) {
+    fn count_dropped(&self, count: u64) {
         if count > 0 && self.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
             drop(self.unsaid());
             self.changed.notify_all();
@@ -206,33 +205,33 @@ impl Transcript {
         // All the memory that this needs, so that none can be lacking later.
         let mut batch = Vec::with_capacity(BATCH + ENTRY);
         let mut ends = Vec::with_capacity(QUEUE);
-        loop {
-            let next = match self.queue.try_recv() {
-                Err(TryRecvError::Empty) if self.shared.is_closed.load(Ordering::SeqCst) => return,
-                Err(TryRecvError::Empty) => self.queue.recv().ok(),
-                received => received.ok(),
-            };
-            let Some(mut entry) = next else { return };
-            loop {
+        while let Some(first) = self.next() {
+            let mut next = Some(first);
+            while let Some(entry) = next {
                 append(&entry, &mut batch, &mut ends);
-                match self.queue.try_recv() {
-                    Ok(next) if batch.len() < BATCH && ends.len() < QUEUE => entry = next,
-                    Ok(next) => {
-                        self.write(&mut lines, &mut batch, &mut ends);
-                        entry = next;
-                    }
-                    Err(_) => break,
+                if batch.len() >= BATCH || ends.len() >= QUEUE {
+                    self.write(&mut lines, &mut batch, &mut ends);
                 }
+                next = self.queue.try_recv().ok();
             }
             self.write(&mut lines, &mut batch, &mut ends);
             thread::sleep(GATHER);
         }
     }
 
+    /// Waits for the next entry; none comes any more where the log is closed or gone.
+    fn next(&self) -> Option<Entry> {
+        match self.queue.try_recv() {
+            Err(TryRecvError::Empty) if self.shared.is_closed.load(Ordering::SeqCst) => None,
+            Err(TryRecvError::Empty) => self.queue.recv().ok(),
+            received => received.ok(),
+        }
+    }
+
     /// Writes `batch`, in which requests end at `ends`, and empties both.
     fn write(&self, lines: &mut Lines<impl Write>, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
         if batch.is_empty() {
-            return; // and nobody knows whether writing would fail
+            return; // whether writing would fail stays unknown
         }
         let mut written = 0;
         let outcome = lines.write(batch, &mut written);
@@ -245,7 +244,7 @@ impl Transcript {
         drop(unsaid);
         let lost = ends.iter().filter(|end| **end > written).count();
         // In this order, for the count never to be too low.
-        self.shared.give_up(lost as u64);
+        self.shared.count_dropped(lost as u64);
         self.shared
             .queued
             .fetch_sub(ends.len() as u64, Ordering::Relaxed);
@@ -277,7 +276,7 @@ struct Lines<W> {
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes as much of `lines` as can be: how many bytes, as far as is known, is in `written`.
+    /// Writes `lines`. On an error, `written` is the number of bytes known to be written.
     fn write(&mut self, lines: &[u8], written: &mut usize) -> io::Result<()> {
         if self.is_torn {
             self.out.write_all(b"\n")?;
@@ -294,21 +293,21 @@ impl<W: Write> Lines<W> {
                 Err(error) => return Err(error),
             }
         }
-        // What an output keeps to itself and cannot get rid of may be all of it.
+        // If flushing fails, possibly nothing was written.
         self.out.flush().inspect_err(|_| *written = 0)
     }
 }
 
 impl Complaints {
     /// Writes complaints to `err`, each in a line that begins with the program's `name`, at most
-    /// one every five seconds, until [`Log::give_up`] is called. Then the rest is said at once,
+    /// one every five seconds, until [`Log::finish`] is called. Then the rest is said at once,
     /// with the count of the requests that are missing (SPEC LOG-4).
     pub fn run(self, name: &str, mut err: impl Write) {
-        // That it cannot be written to is the one thing there is nobody left to tell.
+        // That standard error cannot be written to can be told nowhere.
         let mut say = |line| drop(err.write_all(format!("{name}: {line}\n").as_bytes()));
         let Self(shared) = self;
         let mut unsaid = shared.unsaid();
-        while !unsaid.gave_up {
+        while !unsaid.is_finishing {
             if let Some(line) = shared.next_line(&mut unsaid) {
                 unsaid.is_silent = true;
                 drop(unsaid);
@@ -316,7 +315,7 @@ impl Complaints {
                 let silence = (shared.changed).wait_timeout_while(
                     shared.unsaid(),
                     COMPLAINT_INTERVAL,
-                    |unsaid| !unsaid.gave_up,
+                    |unsaid| !unsaid.is_finishing,
                 );
                 (unsaid, _) = silence.unwrap_or_else(PoisonError::into_inner);
                 unsaid.is_silent = false;

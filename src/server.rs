@@ -1,8 +1,8 @@
 //! Serves a listener: one exchange a connection, many connections at once, until it is stopped.
 //!
-//! One event loop runs for each processor, in a thread of its own. All of them wait for the one
-//! listener, and each for the connections that it has accepted. The places for connections are
-//! shared out between the loops. No thread is started after the start.
+//! One event loop runs for each processor, in a thread of its own. All loops wait on the same
+//! listener, and each on the connections that it has accepted. The limit of connections is divided
+//! between the loops. No thread is started after the start.
 //!
 //! - [`event_loop`]: what a loop does, over any world.
 //! - `places`: the connections that a loop holds, and their deadlines.
@@ -28,16 +28,25 @@ mod sockets;
 /// The longest time that a server may give a connection (SPEC TIME-1).
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many connections a listener should queue. The standard library's 128 would cost the clients
-/// of a burst a second each, the time until TCP tries again.
+/// How many connections a listener should queue. The standard library uses 128. When that queue is
+/// full, TCP tries again only after a second.
 pub const BACKLOG: i32 = 4096;
+
+/// How many descriptors an event loop takes, beside those of its connections.
+pub const LOOP_DESCRIPTORS: usize = 3;
+
+/// How many event loops a server has, if it may hold as many connections: one for each processor.
+#[must_use]
+pub fn event_loops() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
 
 /// What a server does with requests.
 pub trait Service: Sync {
     /// The reply to `request`, which came from `peer`: at most [`LIMIT`](crate::LIMIT) bytes.
     ///
-    /// It holds up all other connections of its event loop, so it must not wait. A panic, also for
-    /// a reply that is too long, costs the exchange and nothing else.
+    /// All other connections of the event loop wait while this runs, so it must not block. If it
+    /// panics, or the reply is too long, only this connection is closed.
     fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8>;
 
     /// Called once, before the first connection is accepted. From then on the server starts no
@@ -45,7 +54,7 @@ pub trait Service: Sync {
     fn on_start(&self) {}
 
     /// Called where a connection could not be accepted or watched, for the reason in `error`. The
-    /// server goes on. This may be called often, and must not wait.
+    /// server goes on. This may be called often, and must not block.
     fn on_error(&self, _error: &io::Error) {}
 }
 
@@ -86,14 +95,14 @@ pub struct Server {
 pub struct StopHandle(Arc<[Waker]>);
 
 impl StopHandle {
-    /// Stops the server. Those who have connected by now are answered, and [`Server::run`] returns
-    /// no later than one time-out from now (SPEC TIME-5).
+    /// Stops the server. Clients that have connected by now are answered, and [`Server::run`]
+    /// returns at most one time-out from now (SPEC TIME-5).
     ///
-    /// The listener closes when those who were queued have been accepted: at once, unless the
-    /// server holds as many connections as it may.
+    /// The listener closes as soon as the queued connections have been accepted: at once, unless
+    /// the server holds as many connections as it may.
     pub fn stop(&self) {
         for waker in &*self.0 {
-            // A loop that cannot be woken has been woken and is not there yet, or is gone.
+            // This fails only if a wake-up is pending already, or the loop has ended.
             let _ = waker.wake();
         }
     }
@@ -103,8 +112,8 @@ impl Server {
     /// A server that will give each connection accepted from `listener` the time `timeout`, and
     /// hold at most `max_connections` at once. More wait in the listener's queue.
     ///
-    /// It takes a descriptor for each connection, one for the listener, and three for each of its
-    /// event loops, of which there is one for each processor. The listener is made non-blocking.
+    /// It takes a descriptor for each connection, one for the listener, and
+    /// [`LOOP_DESCRIPTORS`] for each of its [`event_loops`]. The listener is made non-blocking.
     ///
     /// # Errors
     /// Of kind [`ErrorKind::InvalidInput`] where `timeout` is zero or more than [`MAX_TIMEOUT`];
@@ -124,8 +133,8 @@ impl Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let listener = Arc::new(listener);
-        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let (connections, count) = (max_connections.get(), processors.min(max_connections.get()));
+        let connections = max_connections.get();
+        let count = event_loops().min(connections);
         let loops: Vec<_> = (0..count)
             .map(|number| {
                 let places = connections / count + usize::from(number < connections % count);
@@ -163,31 +172,32 @@ impl Server {
         let Self { loops, stop, .. } = self;
         let stop = &stop;
         thread::scope(|scope| {
-            let (running, is_running) = mpsc::channel();
+            // All threads start before the first of them serves.
+            let (ready, is_ready) = mpsc::channel();
             let start = |(sockets, event_loop)| {
-                let running = running.clone();
-                let (go, may_go) = mpsc::channel();
+                let ready = ready.clone();
+                let (start, is_started) = mpsc::channel();
                 let work = move || {
                     // Whatever ends one loop ends them all.
                     let _stopping = StopOnDrop(stop);
-                    let _ = running.send(());
-                    match may_go.recv() {
+                    let _ = ready.send(());
+                    match is_started.recv() {
                         Ok(()) => serve(sockets, event_loop, service),
-                        // Another thread could not be started.
+                        // The channel is closed: another thread could not be started.
                         Err(mpsc::RecvError) => Ok(()),
                     }
                 };
                 let thread = thread::Builder::new().name("upcase-loop".into());
-                Ok((go, thread.spawn_scoped(scope, work)?))
+                Ok((start, thread.spawn_scoped(scope, work)?))
             };
             let started = loops
                 .into_iter()
                 .map(start)
                 .collect::<io::Result<Vec<_>>>()?;
-            is_running.iter().take(started.len()).for_each(drop);
+            is_ready.iter().take(started.len()).for_each(drop);
             service.on_start();
-            for (go, _) in &started {
-                let _ = go.send(());
+            for (start, _) in &started {
+                let _ = start.send(());
             }
             let mut ended = started.into_iter().map(|(_, thread)| thread.join());
             ended.try_for_each(|ended| ended.unwrap_or_else(|panic| resume_unwind(panic)))
@@ -211,7 +221,7 @@ fn serve(
 ) -> io::Result<()> {
     let mut events = Vec::new();
     while !event_loop.is_over() {
-        sockets.wait(event_loop.patience(sockets.now()))?;
+        sockets.wait(event_loop.max_wait(sockets.now()))?;
         events.extend(sockets.events());
         event_loop.turn(&mut sockets, service, events.drain(..));
     }

@@ -17,7 +17,7 @@ fn written_to(out: impl Write, note: impl FnOnce(&log::Log)) -> String {
     note(&log);
     log.close();
     transcript.run(out);
-    log.give_up();
+    log.finish();
     let mut err = Vec::new();
     complaints.run("upcase-server", &mut err);
     assert_eq!(log.missing(), 0);
@@ -240,7 +240,7 @@ fn a_stuck_output_holds_up_neither_the_other_nor_the_end() {
     let saying = thread::spawn(move || complaints.run("upcase-server", Passing(err)));
     (0..300).for_each(|_| log.request(PEER, b"x\n"));
     log.close();
-    log.give_up();
+    log.finish();
     saying.join().unwrap();
     assert_eq!(
         said.recv().unwrap(),
@@ -259,7 +259,7 @@ fn a_stuck_output_holds_up_neither_the_other_nor_the_end() {
     assert_eq!(written.recv().unwrap(), b"Recebido de 127.0.0.1:\nb'x'\n");
     log.close();
     writing.join().unwrap();
-    log.give_up();
+    log.finish();
     drop(pipe);
     saying.join().unwrap();
 }

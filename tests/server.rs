@@ -231,13 +231,13 @@ fn connections_past_the_bound_wait_and_are_not_refused() {
 /// SPEC: TIME-3, TIME-5
 #[test]
 fn few_descriptors_lower_the_bound_and_keep_the_server_neither_from_serving_nor_from_stopping() {
-    // Of 50 descriptors 14 are for other things, and three for each event loop.
-    let loops = thread::available_parallelism().unwrap().get();
-    let room = (36_usize).saturating_sub(3 * loops).max(1);
+    const RESERVED: usize = 14; // for other things than connections and event loops
+    let others = RESERVED + server::LOOP_DESCRIPTORS * server::event_loops();
+    let room = (50_usize).saturating_sub(others).max(1);
     let limited = |options: &[&str]| Server::start_with_descriptors(50, options);
     let server = limited(&["--timeout", "1", "--quiet", "--max-connections", "100"]);
     let said = server.error_line();
-    let says = format!("50 descriptors are enough for {room} connections at once, not for 100");
+    let says = format!("of 50 file descriptors allows {room} connections at once, not 100");
     assert!(said.contains(&says), "{said}");
     // More than there are descriptors for; the first of them stall until their deadline.
     let mut stalled: Vec<Peer> = (0..60).map(|_| server.connect()).collect();
@@ -541,7 +541,7 @@ fn a_second_signal_ends_process_1_too() {
 
 /// SPEC: LOG-4
 #[test]
-fn what_is_missing_from_the_log_is_said_after_a_second_signal_too() {
+fn a_second_signal_still_reports_missing_requests() {
     for second in [None, Some(Signal::TERM)] {
         let (server, output, _) = Server::with_unread_output(&["--timeout", "10"]);
         let request = [&[b'x'; LIMIT - 1][..], b"\n"].concat();
@@ -567,7 +567,7 @@ fn what_is_missing_from_the_log_is_said_after_a_second_signal_too() {
 
 /// SPEC: LOG-4
 #[test]
-fn a_standard_error_that_nobody_reads_does_not_stop_the_transcript() {
+fn an_unread_stderr_does_not_stop_the_transcript() {
     let (unread, mut full) = std::io::pipe().unwrap();
     full.write_all(&vec![b'.'; 65_536]).unwrap(); // as much as a pipe takes
     let server = Server::start_with_errors(&["--timeout", "10"], full.into());
@@ -592,7 +592,7 @@ fn a_standard_error_that_nobody_reads_does_not_stop_the_transcript() {
 
 /// SPEC: LOG-4
 #[test]
-fn a_limit_of_the_logs_size_costs_no_reply_and_is_reported_with_a_count() {
+fn a_file_size_limit_costs_no_reply_and_is_counted() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("limited.log");
     let file = std::fs::File::create(&path).unwrap();
     let free = TcpListener::bind("127.0.0.1:0").unwrap();

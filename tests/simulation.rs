@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use upcase::exchange::Duplex;
-use upcase::server::Service;
 use upcase::server::event_loop::{Event, EventLoop, Interest, World};
+use upcase::server::{MAX_TIMEOUT, Service};
 use upcase::{LIMIT, model, process};
 
 /// How many worlds `cargo test` runs.
@@ -35,10 +35,6 @@ const SEED: &str = "UPCASE_SIMULATION_SEED";
 
 /// How long a loop may be late: what the kernel and other threads take.
 const LATE: Duration = Duration::from_millis(20);
-
-/// How long it may take a loop to learn what another has done, and has to take it to try a failing
-/// `accept` again.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Random numbers from a seed.
 struct Dice(TestRng);
@@ -119,8 +115,8 @@ struct Network {
     dice: Dice,
     connections: Vec<Connection>,
     queue: VecDeque<usize>,
-    /// When the last of those who were queued was accepted.
-    empty: Option<Instant>,
+    /// When a connection was last accepted.
+    last_accept: Option<Instant>,
     calendar: BinaryHeap<Reverse<(Instant, usize, Happening)>>,
     entries: usize,
     /// The events that each loop has not taken yet.
@@ -266,7 +262,7 @@ impl World for View {
         network.connections[next].accepted = Some(now);
         network.connections[next].holder = self.index;
         network.accepts += 1;
-        network.empty = Some(now);
+        network.last_accept = Some(now);
         let stream = Stream {
             network: Rc::clone(&self.network),
             connection: next,
@@ -278,7 +274,7 @@ impl World for View {
         Ok(!self.network.borrow().queue.is_empty())
     }
 
-    fn close(&mut self) {
+    fn close_listener(&mut self) {
         let mut network = self.network.borrow_mut();
         network.is_listening[self.index] = false;
         network.closed = Some(network.now);
@@ -386,6 +382,16 @@ impl Service for Counting {
     }
 }
 
+// These four repeat private constants of the event loop.
+const ACCEPTS: usize = 64;
+const READS: usize = 16;
+const MARGIN: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often a connection can be advanced in a turn: by an event, by what an earlier turn left, and
+/// when it is accepted.
+const ADVANCES: usize = 3;
+
 /// How many loops share the listener.
 const LOOPS: usize = 2;
 
@@ -429,7 +435,7 @@ impl Simulation {
             now,
             connections: (0..count).map(|_| connection(&mut dice)).collect(),
             queue: VecDeque::new(),
-            empty: None,
+            last_accept: None,
             calendar: BinaryHeap::new(),
             entries: 0,
             events: vec![vec![]; LOOPS],
@@ -478,9 +484,9 @@ impl Simulation {
             .any(|(_, event_loop)| !event_loop.is_over())
         {
             let now = self.network.borrow().now;
-            let next = self.next();
+            let next = self.plan();
             if next > now {
-                self.check_rest()?;
+                self.check_idle()?;
                 turns = 0;
                 self.network.borrow_mut().now = next;
             }
@@ -493,17 +499,17 @@ impl Simulation {
         self.check_end()
     }
 
-    /// When something happens next.
-    fn next(&mut self) -> Instant {
+    /// Plans when each loop takes its next turn. When something happens next.
+    fn plan(&mut self) -> Instant {
         let network = self.network.borrow();
         for (index, (_, event_loop)) in self.loops.iter().enumerate() {
-            let patience = if network.events[index].is_empty() {
-                event_loop.patience(network.now)
+            let wait = if network.events[index].is_empty() {
+                event_loop.max_wait(network.now)
             } else {
                 Some(Duration::ZERO)
             };
-            if let Some(patience) = patience.filter(|_| !event_loop.is_over()) {
-                let wake = network.now + patience + self.lateness[index];
+            if let Some(wait) = wait.filter(|_| !event_loop.is_over()) {
+                let wake = network.now + wait + self.lateness[index];
                 self.wakes[index] = Some(self.wakes[index].map_or(wake, |old| old.min(wake)));
             }
         }
@@ -545,7 +551,7 @@ impl Simulation {
         let (view, event_loop) = &mut self.loops[index];
         event_loop.turn(view, &self.service, events);
         let network = self.network.borrow();
-        if network.accepts > 64 || network.most_reads > 3 * 16 {
+        if network.accepts > ACCEPTS || network.most_reads > ADVANCES * READS {
             let Network {
                 accepts,
                 most_reads,
@@ -570,15 +576,15 @@ impl Simulation {
         network.connections.iter().filter(is_held).count()
     }
 
-    /// Judges the loops while they wait.
-    fn check_rest(&self) -> Result<(), String> {
+    /// Judges the loops while all of them wait.
+    fn check_idle(&self) -> Result<(), String> {
         let network = self.network.borrow();
         if network.scarcity.is_some() {
             return Ok(()); // they may leave `accept` alone for a while
         }
         for (index, (_, event_loop)) in self.loops.iter().enumerate() {
             let is_due = !network.events[index].is_empty()
-                || event_loop.patience(network.now) == Some(Duration::ZERO);
+                || event_loop.max_wait(network.now) == Some(Duration::ZERO);
             if is_due || !network.is_listening[index] {
                 continue; // it will see, late
             }
@@ -586,7 +592,7 @@ impl Simulation {
             if has_place && !network.queue.is_empty() {
                 return Err("a free place stands beside a queued connection".into());
             }
-            let since = network.stopped.max(network.empty);
+            let since = network.stopped.max(network.last_accept);
             let knows = since.is_some_and(|since| network.now > since + PAUSE + LATE);
             if network.stopped.is_some() && network.queue.is_empty() && knows {
                 return Err("a stopped loop listens on, and nobody is queued".into());
@@ -598,7 +604,7 @@ impl Simulation {
     /// Judges what has become of everyone.
     fn check_end(&self) -> Result<(), String> {
         let network = self.network.borrow();
-        let held = self.timeout.min(Duration::from_millis(9_900));
+        let held = self.timeout.min(MAX_TIMEOUT.saturating_sub(MARGIN));
         let stopped = network
             .stopped
             .ok_or("a loop ended before it was stopped")?;
@@ -643,7 +649,7 @@ impl Simulation {
 fn check(peer: &Connection, accepted: Instant, deadline: Instant) -> Result<(), String> {
     const SOON: Duration = Duration::from_secs(1);
     let closed = peer.closed.ok_or("it is never closed")?;
-    if closed > deadline + 2 * LATE || closed > accepted + Duration::from_secs(10) {
+    if closed > deadline + 2 * LATE || closed > accepted + MAX_TIMEOUT {
         return Err(format!(
             "it is closed {:?} after its deadline",
             closed - deadline
@@ -742,7 +748,7 @@ fn judge(seed: u64) -> Result<(), String> {
 
 /// SPEC: REPLY-1, REPLY-2, TIME-1, TIME-2, TIME-3, TIME-4, TIME-5
 #[test]
-fn some_thousand_worlds_are_served_as_they_should_be() {
+fn thousands_of_worlds_are_served_right() {
     let seeds = match env::var(SEED) {
         Ok(seed) => {
             let seed = seed
@@ -870,7 +876,7 @@ const FAULTS: &[Fault] = &[
     ),
     (
         "reads from one peer as long as it sends",
-        &[(LOOP, "reads: READS,", "reads: usize::MAX,")],
+        &[(LOOP, "reads_left: READS,", "reads_left: usize::MAX,")],
     ),
     (
         "accepts as long as anybody comes",

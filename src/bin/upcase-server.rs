@@ -21,7 +21,9 @@ use signal_hook::iterator::Signals;
 use socket2::{Domain, SockRef, Socket, Type};
 use upcase::log::{self, Complaints, Log, Transcript};
 use upcase::process;
-use upcase::server::{BACKLOG, MAX_TIMEOUT, Server, Service, StopHandle};
+use upcase::server::{
+    BACKLOG, LOOP_DESCRIPTORS, MAX_TIMEOUT, Server, Service, StopHandle, event_loops,
+};
 
 /// How long each of the log's two outputs may take to write what is left when everything else has
 /// ended. Both together less than a second.
@@ -30,9 +32,6 @@ const LOG_PATIENCE: Duration = Duration::from_millis(400);
 /// How many descriptors are for other things than connections: the standard streams, the
 /// listener, the signals, the log; and some that the program was started with.
 const RESERVED_DESCRIPTORS: usize = 14;
-
-/// The same, for each event loop.
-const LOOP_DESCRIPTORS: usize = 3;
 
 /// The signals that stop the server.
 const STOPPING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -55,12 +54,11 @@ Examples:
   upcase-server --bind '[::]:8080'           IPv6 and IPv4
   upcase-server --bind 127.0.0.1:0 --quiet   a free port, for this machine only
 
-Started with a listening socket, as systemd's socket activation does, it serves that one and
---bind is ignored.
+If systemd's socket activation passes a listening socket, the server uses it and ignores --bind.
 
-Standard output has the address, then two lines for each request. SIGINT, SIGTERM and SIGHUP stop
-the server after the exchanges under way; a second one ends it at once. One that was ignored when
-the server was started stays ignored.
+Standard output gets a line with the address, then two lines for each request. SIGINT, SIGTERM and
+SIGHUP stop the server when the open exchanges are done. A second signal ends it at once. A signal
+that was ignored at the start stays ignored.
 
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at once by signal N."
 )]
@@ -74,7 +72,7 @@ struct Arguments {
     timeout: Duration,
 
     /// How many connections to hold at once; more wait in the kernel's queue [default: as many as
-    /// there can be descriptors]
+    /// the limit of file descriptors allows]
     #[arg(long, value_name = "N", value_parser = count)]
     max_connections: Option<NonZeroUsize>,
 
@@ -118,13 +116,13 @@ impl Service for Console {
 
     fn on_error(&self, error: &io::Error) {
         self.log.complain(format!(
-            "cannot accept a connection, and tries again: {error}"
+            "cannot serve a new connection; the server goes on: {error}"
         ));
     }
 }
 
 /// Why the program ends.
-enum End {
+enum Exit {
     /// The server was stopped, or cannot go on.
     Server(io::Result<()>),
     /// A second signal came.
@@ -153,11 +151,11 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     let server = server.map_err(|error| format!("cannot start: {error}"))?;
 
     // The main thread waits for the end, which both of these can bring.
-    let (ends, end) = mpsc::channel();
-    let (stop, second_signal) = (server.stop_handle(), ends.clone());
+    let (exits, exit) = mpsc::channel();
+    let (stop, second_signal) = (server.stop_handle(), exits.clone());
     start("signals", move || handle(signals, &stop, &second_signal))?;
     let (log, transcript, complaints) = log::channel();
-    let closing = Closing::start(transcript, complaints)?;
+    let log_threads = LogThreads::start(transcript, complaints)?;
     let console = Console {
         log: log.clone(),
         address: server.address(),
@@ -166,16 +164,16 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     start("server", move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| server.run(&console)));
         let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
-        let _ = ends.send(End::Server(outcome));
+        let _ = exits.send(Exit::Server(outcome));
     })?;
-    let end = end.recv();
-    closing.close(&log);
-    match end {
-        Ok(End::Signal(signal)) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
-        Ok(End::Server(Err(error))) => Err(format!(
+    let exit = exit.recv();
+    log_threads.close(&log);
+    match exit {
+        Ok(Exit::Signal(signal)) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
+        Ok(Exit::Server(Err(error))) => Err(format!(
             "cannot go on serving: {error}; if threads are lacking, raise the limit with ulimit -u"
         )),
-        Ok(End::Server(Ok(()))) | Err(mpsc::RecvError) => Ok(ExitCode::SUCCESS),
+        Ok(Exit::Server(Ok(()))) | Err(mpsc::RecvError) => Ok(ExitCode::SUCCESS),
     }
 }
 
@@ -189,13 +187,13 @@ fn no_thread(error: io::Error) -> String {
     format!("cannot start a thread: {error}; raise the limit with ulimit -u, or free memory")
 }
 
-/// The two threads that write the log. Each sends nothing, and hangs up when it has ended.
-struct Closing {
+/// The two threads that write the log. Each channel closes when its thread has ended.
+struct LogThreads {
     transcript: mpsc::Receiver<()>,
     complaints: mpsc::Receiver<()>,
 }
 
-impl Closing {
+impl LogThreads {
     fn start(transcript: Transcript, complaints: Complaints) -> Result<Self, String> {
         // Written past `io::Stdout`, which would keep what it could not write and try it again.
         let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
@@ -221,7 +219,7 @@ impl Closing {
     fn close(&self, log: &Log) {
         log.close();
         let _ = self.transcript.recv_timeout(LOG_PATIENCE);
-        log.give_up();
+        log.finish();
         let _ = self.complaints.recv_timeout(LOG_PATIENCE);
     }
 }
@@ -271,18 +269,18 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     const NOFILE: Resource = Resource::RLIMIT_NOFILE;
     if let Ok((_, hard)) = getrlimit(NOFILE) {
-        // Refused, it stays as it was.
+        // If this fails, the limit stays as it was.
         let _ = setrlimit(NOFILE, hard, hard);
     }
     let descriptors = getrlimit(NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let loops = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let most = descriptors.saturating_sub(RESERVED_DESCRIPTORS + LOOP_DESCRIPTORS * loops);
+    let others = RESERVED_DESCRIPTORS + LOOP_DESCRIPTORS * event_loops();
+    let most = descriptors.saturating_sub(others);
     let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
     if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
         cli::say::<Arguments>(format_args!(
-            "{descriptors} descriptors are enough for {most} connections at once, not for \
-             {wanted}; more wait until one is free; raise the limit with ulimit -Hn, or set \
+            "the limit of {descriptors} file descriptors allows {most} connections at once, not \
+             {wanted}; more wait in the queue; raise the limit with ulimit -Hn, or set \
              --max-connections {most}"
         ));
     }
@@ -301,8 +299,8 @@ fn signals() -> io::Result<Signals> {
     Ok(signals)
 }
 
-/// The signals that were ignored when the program was started, a bit for each: `nohup` and `trap ''`
-/// mean what they say. Only Linux tells without unsafe code.
+/// The signals that were ignored when the program was started, a bit for each, so that `nohup` and
+/// `trap ''` keep working. Read from `/proc`: other systems than Linux need unsafe code for it.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -312,13 +310,13 @@ fn ignored() -> u64 {
 
 /// Stops the server at the first signal that is to stop it, and ends the program at the second. Not
 /// by that signal's default, for with process ID 1 it has none.
-fn handle(mut signals: Signals, stop: &StopHandle, second: &mpsc::Sender<End>) {
+fn handle(mut signals: Signals, stop: &StopHandle, second: &mpsc::Sender<Exit>) {
     let stopping = |signal: &i32| STOPPING.iter().any(|stopping| *stopping as i32 == *signal);
     let mut came = signals.forever().filter(stopping);
     if came.next().is_some() {
         stop.stop();
     }
     if let Some(signal) = came.next() {
-        let _ = second.send(End::Signal(signal));
+        let _ = second.send(Exit::Signal(signal));
     }
 }

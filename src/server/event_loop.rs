@@ -1,21 +1,21 @@
 //! One event loop: many exchanges at once, in one thread.
 //!
-//! [`EventLoop::turn`] does what there is to be done and never waits; [`EventLoop::patience`] says
+//! [`EventLoop::turn`] does what there is to be done and never waits; [`EventLoop::max_wait`] says
 //! how long the thread may wait before the next turn. All else, the sockets and the clock, is
 //! behind the trait [`World`]. So the same code runs over the network, and in the project's tests
 //! over a world in memory.
 //!
 //! The rules:
 //!
-//! - A turn does bounded work: it accepts so many connections, gives each connection so many reads,
-//!   and closes so many that have reached their deadline. What is left is done in the next turn,
-//!   which comes at once; so nobody who floods keeps the others waiting.
-//! - The world tells only what has changed. The loop remembers that somebody may be queued until
-//!   `accept` finds nobody, and that a connection has more to read until reading finds nothing.
+//! - A turn does bounded work: at most `ACCEPTS` accepts, `READS` reads of each connection, and
+//!   `CLOSES` closes at a deadline. The rest is done in the next turn, which follows at once. So a
+//!   peer that floods does not delay the others.
+//! - The world tells only of changes. So the loop remembers that a connection may be queued until
+//!   `accept` finds none, and that a peer may have sent more until a read finds nothing.
 //! - What goes wrong in an exchange, an error or a panic of the service, ends it and nothing else.
 //! - A deadline is a connection's own, and nothing that happens on the connection changes it.
-//! - To stop, it accepts those who are queued, until there are none; then it closes the listener,
-//!   and is over with the last exchange.
+//! - To stop, the loop accepts the queued connections until none is left, closes the listener, and
+//!   ends with the last exchange.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -39,16 +39,16 @@ const CLOSES: usize = 256;
 /// will give back.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How much earlier than SPEC TIME-1 allows a connection is closed at the latest. The system may
-/// wake a thread later than it asked for.
+/// Connections are closed at least this long before the limit of SPEC TIME-1, because the system
+/// may wake a thread late.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// What a connection is waited for.
+/// The readiness to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
-    /// That it can be read.
+    /// The stream can be read.
     Readable,
-    /// That it can be written to.
+    /// The stream can be written to.
     Writable,
 }
 
@@ -84,8 +84,8 @@ pub trait World {
     /// Where that cannot be found out.
     fn has_queued(&mut self) -> io::Result<bool>;
 
-    /// Closes the listener, for this loop.
-    fn close(&mut self);
+    /// Closes this loop's handle of the listener, which closes with the last of them.
+    fn close_listener(&mut self);
 
     /// Asks for an [`Event::Ready`] of this `place` whenever `stream` gets ready, and at once if
     /// it is. An interest that it had before is replaced.
@@ -106,7 +106,7 @@ pub struct EventLoop<W: World> {
     places: Places<Connection<W::Stream>>,
     /// The places whose stream may have more to read than the last turn allowed.
     unfinished: Vec<usize>,
-    /// Whether somebody may be queued.
+    /// Whether a connection may be queued.
     may_be_queued: bool,
     /// Until when `accept` is left alone.
     pause: Option<Instant>,
@@ -122,10 +122,10 @@ struct Connection<S> {
 
 /// A server that was told to stop.
 struct Stopping {
-    /// When nobody is answered any more.
+    /// When all connections are closed.
     end: Instant,
-    /// How many of those who were queued then may still be to be accepted. Those who come behind
-    /// them may be for another process that shares the listener.
+    /// How many more connections to accept: no more were queued at the stop. Later ones are for
+    /// another process that may share the listener.
     queued: usize,
 }
 
@@ -137,7 +137,7 @@ impl<W: World> EventLoop<W> {
             timeout: timeout.min(MAX_TIMEOUT.saturating_sub(MARGIN)),
             places: Places::new(most),
             unfinished: Vec::new(),
-            may_be_queued: true, // before the start
+            may_be_queued: true, // since before the start
             pause: None,
             is_listening: true,
             stopping: None,
@@ -150,9 +150,9 @@ impl<W: World> EventLoop<W> {
         !self.is_listening && self.places.is_empty()
     }
 
-    /// How long to wait for an event before the next turn; `None` is for as long as it takes.
+    /// How long the thread may wait before the next turn. `None`: until an event comes.
     #[must_use]
-    pub fn patience(&self, now: Instant) -> Option<Duration> {
+    pub fn max_wait(&self, now: Instant) -> Option<Duration> {
         if !self.unfinished.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -196,9 +196,9 @@ impl<W: World> EventLoop<W> {
             return;
         };
         let peer = connection.peer;
-        let mut stream = Rationed {
+        let mut stream = ReadLimited {
             stream: &mut connection.stream,
-            reads: READS,
+            reads_left: READS,
         };
         let exchange = &mut connection.exchange;
         // A panic has been reported by the panic hook; it costs this exchange alone.
@@ -207,9 +207,9 @@ impl<W: World> EventLoop<W> {
         }));
         let waits = matches!(&advanced, Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock);
         if !waits {
-            // It is over, or has failed: an error is the peer's loss, and there is nobody to tell.
+            // It is over or has failed, which affects this peer alone.
             self.places.remove(place);
-        } else if stream.reads == 0 {
+        } else if stream.reads_left == 0 {
             self.unfinished.push(place);
         } else {
             let interest = match connection.exchange.next() {
@@ -233,7 +233,8 @@ impl<W: World> EventLoop<W> {
     }
 
     fn can_accept(&self) -> bool {
-        self.is_listening && self.may_be_queued && !self.places.is_full()
+        let may_be_more = (self.stopping.as_ref()).is_none_or(|stopping| stopping.queued > 0);
+        self.is_listening && self.may_be_queued && may_be_more && !self.places.is_full()
     }
 
     fn accept(&mut self, world: &mut W, service: &(impl Service + ?Sized)) {
@@ -272,7 +273,7 @@ impl<W: World> EventLoop<W> {
         let mut deadline = world.now() + self.timeout;
         if let Some(stopping) = &mut self.stopping {
             deadline = deadline.min(stopping.end);
-            stopping.queued = stopping.queued.saturating_sub(1);
+            stopping.queued -= 1;
         }
         let connection = Connection {
             exchange: Exchange::new(),
@@ -285,7 +286,7 @@ impl<W: World> EventLoop<W> {
     }
 
     fn stop(&mut self, now: Instant) {
-        self.may_be_queued = true; // to be sure
+        self.may_be_queued = true; // its event may still be pending
         self.stopping.get_or_insert(Stopping {
             end: now + self.timeout,
             queued: BACKLOG.unsigned_abs() as usize,
@@ -301,34 +302,34 @@ impl<W: World> EventLoop<W> {
             || stopping.queued == 0
             || self.places.is_full() && world.has_queued().is_ok_and(|queued| !queued);
         if is_queue_empty || stopping.end <= world.now() {
-            world.close();
+            world.close_listener();
             self.is_listening = false;
         }
     }
 }
 
-/// Reports `error`. The service is not ours: if it panics, the loop goes on.
+/// Reports `error`. A panic of the service does not end the loop.
 fn report(service: &(impl Service + ?Sized), error: &io::Error) {
     let _ = catch_unwind(AssertUnwindSafe(|| service.on_error(error)));
 }
 
-/// A stream that can be read so many times in this turn.
-struct Rationed<'a, S> {
+/// A stream that allows a limited number of reads in one turn, and then says `WouldBlock`.
+struct ReadLimited<'a, S> {
     stream: &'a mut S,
-    reads: usize,
+    reads_left: usize,
 }
 
-impl<S: Duplex> Read for Rationed<'_, S> {
+impl<S: Duplex> Read for ReadLimited<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(reads) = self.reads.checked_sub(1) else {
+        let Some(reads_left) = self.reads_left.checked_sub(1) else {
             return Err(ErrorKind::WouldBlock.into());
         };
-        self.reads = reads;
+        self.reads_left = reads_left;
         self.stream.read(buffer)
     }
 }
 
-impl<S: Duplex> Write for Rationed<'_, S> {
+impl<S: Duplex> Write for ReadLimited<'_, S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stream.write(bytes)
     }
@@ -338,7 +339,7 @@ impl<S: Duplex> Write for Rationed<'_, S> {
     }
 }
 
-impl<S: Duplex> Duplex for Rationed<'_, S> {
+impl<S: Duplex> Duplex for ReadLimited<'_, S> {
     fn half_close(&mut self) -> io::Result<()> {
         self.stream.half_close()
     }

@@ -92,7 +92,7 @@ impl World for Sockets {
 
     fn has_queued(&mut self) -> io::Result<bool> {
         let listener = self.listener.as_ref().ok_or(ErrorKind::NotConnected)?;
-        // A poll to which the listener is new tells how things are, not what has changed.
+        // A new poll reports the current state, not only changes.
         let mut poll = Poll::new()?;
         let mut listener = mio::net::TcpListener::from_std(listener.shared.try_clone()?);
         poll.registry()
@@ -102,7 +102,7 @@ impl World for Sockets {
         Ok(!events.is_empty())
     }
 
-    fn close(&mut self) {
+    fn close_listener(&mut self) {
         self.listener = None;
     }
 

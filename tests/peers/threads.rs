@@ -10,7 +10,7 @@ fn serve(listener: &TcpListener, timeout: Duration) -> io::Result<()> {
         let (stream, _) = listener.accept()?;
         let deadline = Instant::now() + timeout;
         thread::spawn(move || {
-            // An error is the peer's loss, and there is nobody to tell.
+            // An error affects this peer alone.
             let _ = Exchange::new().advance(&mut Timed::new(&stream, deadline), process);
         });
     }
