@@ -24,7 +24,7 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use upcase::exchange::Duplex;
 use upcase::server::event_loop::{Event, EventLoop, Interest, World};
-use upcase::server::{MAX_TIMEOUT, Service};
+use upcase::server::{BACKLOG, MAX_TIMEOUT, Service};
 use upcase::{LIMIT, model, process};
 
 /// How many worlds `cargo test` runs.
@@ -775,6 +775,31 @@ fn thousands_of_worlds_are_served_right() {
             }
         }
     });
+}
+
+/// SPEC: TIME-5
+#[test]
+fn a_stopped_loop_accepts_no_more_than_could_be_queued() {
+    const COMING: usize = 2 * BACKLOG.unsigned_abs() as usize;
+    let mut simulation = Simulation::new(0);
+    {
+        let mut network = simulation.network.borrow_mut();
+        network.connections = (0..COMING).map(|_| connection(&mut Dice::new(0))).collect();
+        network.queue = (0..COMING).collect();
+        network.scarcity = None;
+        network.events[0] = vec![Event::Stop];
+    }
+    simulation.places[0] = COMING;
+    simulation.loops[0].1 = EventLoop::new(simulation.timeout, COMING);
+    for _ in 0..COMING {
+        simulation.turn(0).unwrap();
+    }
+    let network = simulation.network.borrow();
+    assert!(!network.is_listening[0]);
+    assert_eq!(
+        COMING - network.queue.len(),
+        BACKLOG.unsigned_abs() as usize
+    );
 }
 
 /// A fault, and the places where it is planted: a file of the server's, and what stands there
