@@ -132,13 +132,13 @@ impl Server {
         }
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let listener = Arc::new(listener);
+        let (listener, is_closed) = (Arc::new(listener), Arc::default());
         let connections = max_connections.get();
         let count = event_loops().min(connections);
         let loops: Vec<_> = (0..count)
             .map(|number| {
                 let places = connections / count + usize::from(number < connections % count);
-                let sockets = Sockets::new(Arc::clone(&listener))?;
+                let sockets = Sockets::new(Arc::clone(&listener), Arc::clone(&is_closed))?;
                 Ok((sockets, EventLoop::new(timeout, places)))
             })
             .collect::<io::Result<_>>()?;
@@ -182,7 +182,7 @@ impl Server {
                     let _stopping = StopOnDrop(stop);
                     let _ = ready.send(());
                     match is_started.recv() {
-                        Ok(()) => serve(sockets, event_loop, service),
+                        Ok(()) => serve(sockets, event_loop, service, stop),
                         // The channel is closed: another thread could not be started.
                         Err(mpsc::RecvError) => Ok(()),
                     }
@@ -218,12 +218,17 @@ fn serve(
     mut sockets: Sockets,
     mut event_loop: EventLoop<Sockets>,
     service: &dyn Service,
+    stop: &StopHandle,
 ) -> io::Result<()> {
     let mut events = Vec::new();
     while !event_loop.is_over() {
         sockets.wait(event_loop.max_wait(sockets.now()))?;
         events.extend(sockets.events());
+        let was_listening = sockets.is_listening();
         event_loop.turn(&mut sockets, service, events.drain(..));
+        if was_listening && !sockets.is_listening() {
+            stop.stop(); // the other loops close it too, also those that are full
+        }
     }
     Ok(())
 }

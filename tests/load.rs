@@ -360,7 +360,7 @@ fn errno_name(errno: Errno) -> &'static str {
 fn a_limit_of_memory_ends_no_server() {
     let _turn = beside_others();
     // In KiB, above what the server has when it has worked.
-    for room in (0..1100).step_by(20) {
+    for room in (0..1100).step_by(12) {
         let server = Server::start(&["--timeout", "1"]);
         assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
         let limit = Rlimit {
@@ -391,7 +391,9 @@ fn a_thread_that_the_start_needs_and_cannot_have_is_one_line_that_says_how_to_me
             return;
         };
         command.arg(assert_cmd::cargo::cargo_bin!("upcase-server"));
-        let output = command.args(["--bind", "127.0.0.1:0"]).output().unwrap();
+        command.args(["--bind", "127.0.0.1:0"]);
+        let mut bounded = assert_cmd::Command::from_std(command);
+        let output = bounded.timeout(PATIENCE).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{call}: {stderr}");
         assert!(stderr.contains("cannot start a thread: "), "{stderr}");

@@ -34,11 +34,24 @@ const LOG_PATIENCE: Duration = Duration::from_millis(400);
 const RESERVED_DESCRIPTORS: usize = 14;
 
 /// The signals that stop the server.
-const STOPPING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+const STOPPING: [Signal; 5] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGXCPU,
+];
 
 /// The signals whose default would end the program, and that are to do nothing. SIGXFSZ comes with
 /// an error of the write that went past the limit.
-const HARMLESS: [Signal; 3] = [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGXFSZ];
+const HARMLESS: [Signal; 6] = [
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGXFSZ,
+];
 
 /// Serve the UPCASE protocol: each client sends a short text and gets it back in upper case.
 ///
@@ -56,9 +69,9 @@ Examples:
 
 If systemd's socket activation passes a listening socket, the server uses it and ignores --bind.
 
-Standard output gets a line with the address, then two lines for each request. SIGINT, SIGTERM and
-SIGHUP stop the server when the open exchanges are done. A second signal ends it at once. A signal
-that was ignored at the start stays ignored.
+Standard output gets a line with the address, then two lines for each request. SIGINT, SIGTERM,
+SIGHUP and SIGQUIT stop the server when the open exchanges are done. A second signal ends it at once.
+A signal that was ignored at the start stays ignored.
 
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at once by signal N."
 )]

@@ -13,7 +13,8 @@
 //! - The world tells only of changes. So the loop remembers that a connection may be queued until
 //!   `accept` finds none, and that a peer may have sent more until a read finds nothing.
 //! - What goes wrong in an exchange, an error or a panic of the service, ends it and nothing else.
-//! - A deadline is a connection's own, and nothing that happens on the connection changes it.
+//! - A deadline is a connection's own, and nothing that happens on the connection changes it. What
+//!   comes after it is not looked at, however late the loop is.
 //! - To stop, the loop accepts the queued connections until none is left, closes the listener, and
 //!   ends with the last exchange.
 
@@ -78,7 +79,8 @@ pub trait World {
     /// Otherwise the system's own.
     fn accept(&mut self) -> io::Result<(Self::Stream, IpAddr)>;
 
-    /// Whether a connection is queued.
+    /// Whether a connection is queued that is still to be accepted: none is, once a loop has closed
+    /// the listener that this one shares.
     ///
     /// # Errors
     /// Where that cannot be found out.
@@ -173,15 +175,17 @@ impl<W: World> EventLoop<W> {
         service: &(impl Service + ?Sized),
         events: impl IntoIterator<Item = Event>,
     ) {
-        let unfinished = std::mem::take(&mut self.unfinished);
+        let mut ready = std::mem::take(&mut self.unfinished);
         for event in events {
             match event {
                 Event::Queued => self.may_be_queued = true,
-                Event::Ready(place) => self.advance(place, world, service),
+                Event::Ready(place) => ready.push(place),
                 Event::Stop => self.stop(world.now()),
             }
         }
-        for place in unfinished {
+        ready.sort_unstable();
+        ready.dedup();
+        for place in ready {
             self.advance(place, world, service);
         }
         self.close_overdue(world.now());
@@ -192,9 +196,12 @@ impl<W: World> EventLoop<W> {
     /// Goes on with the exchange at `place`. An event may be older than its connection: then there
     /// is nothing to read yet, and no harm done.
     fn advance(&mut self, place: usize, world: &mut W, service: &(impl Service + ?Sized)) {
-        let Some(connection) = self.places.get_mut(place) else {
+        let Some((deadline, connection)) = self.places.get_mut(place) else {
             return;
         };
+        if deadline <= world.now() {
+            return self.places.remove(place); // what comes now comes too late (SPEC TIME-2)
+        }
         let peer = connection.peer;
         let mut stream = ReadLimited {
             stream: &mut connection.stream,

@@ -1,8 +1,9 @@
 //! The places of one event loop: what it holds at once, each until its deadline.
 //!
-//! There is no clock here, and nothing is known of what is held.
+//! There is no clock here, and nothing is known of what is held. All time-outs are equal, so the
+//! deadlines are a queue in the order of insertion, and inserting needs no memory but the place's.
 
-use std::collections::{BTreeSet, TryReserveError};
+use std::collections::TryReserveError;
 use std::time::Instant;
 
 /// How many places have their memory from the start.
@@ -11,68 +12,104 @@ const FIRST: usize = 64;
 /// At most so many values, each at a place with a number, and with a deadline.
 pub(super) struct Places<T> {
     most: usize,
-    held: Vec<Option<(Instant, T)>>,
-    /// The numbers below `held.len()` that are not taken.
+    count: usize,
+    slots: Vec<Place<T>>,
+    /// The numbers of the places that are free.
     free: Vec<usize>,
-    /// The deadlines of all that is held, with its number.
-    deadlines: BTreeSet<(Instant, usize)>,
+    /// The ends of the queue of those that are taken.
+    oldest: Option<usize>,
+    newest: Option<usize>,
+}
+
+struct Place<T> {
+    deadline: Instant,
+    value: Option<T>,
+    /// The neighbours in the queue.
+    older: Option<usize>,
+    newer: Option<usize>,
 }
 
 impl<T> Places<T> {
     pub(super) fn new(most: usize) -> Self {
         Self {
             most,
-            held: Vec::with_capacity(most.min(FIRST)),
+            count: 0,
+            slots: Vec::with_capacity(most.min(FIRST)),
             free: Vec::with_capacity(most.min(FIRST)),
-            deadlines: BTreeSet::new(),
+            oldest: None,
+            newest: None,
         }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.deadlines.len() >= self.most
+        self.count >= self.most
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.deadlines.is_empty()
+        self.count == 0
     }
 
     /// Makes sure that there is memory for one more value, which is not given back before the end.
     pub(super) fn reserve(&mut self) -> Result<(), TryReserveError> {
         if self.free.is_empty() {
-            self.held.try_reserve(1)?;
-            self.free.try_reserve(self.held.capacity())?;
+            self.slots.try_reserve(1)?;
+            self.free.try_reserve(self.slots.capacity())?;
         }
         Ok(())
     }
 
-    /// Holds `value` until it is removed. Its place.
+    /// Holds `value` until it is removed. Its `deadline` must not be before any that is held. Its
+    /// place.
     pub(super) fn insert(&mut self, deadline: Instant, value: T) -> usize {
-        let place = self.free.pop().unwrap_or(self.held.len());
-        if place == self.held.len() {
-            self.held.push(None);
+        let taken = Place {
+            deadline,
+            value: Some(value),
+            older: self.newest,
+            newer: None,
+        };
+        let number = self.free.pop().unwrap_or(self.slots.len());
+        match self.slots.get_mut(number) {
+            Some(place) => *place = taken,
+            None => self.slots.push(taken),
         }
-        self.held[place] = Some((deadline, value));
-        self.deadlines.insert((deadline, place));
-        place
-    }
-
-    /// What is held at `place`, if anything is.
-    pub(super) fn get_mut(&mut self, place: usize) -> Option<&mut T> {
-        let (_, value) = self.held.get_mut(place)?.as_mut()?;
-        Some(value)
-    }
-
-    /// Drops what is held at `place`.
-    pub(super) fn remove(&mut self, place: usize) {
-        if let Some((deadline, _)) = self.held.get(place).and_then(Option::as_ref) {
-            self.deadlines.remove(&(*deadline, place));
-            self.held[place] = None;
-            self.free.push(place);
+        match self.newest.replace(number) {
+            Some(older) => self.slots[older].newer = Some(number),
+            None => self.oldest = Some(number),
         }
+        self.count += 1;
+        number
     }
 
-    /// The place whose deadline is the next.
+    /// What is held at this place, if anything is, and its deadline.
+    pub(super) fn get_mut(&mut self, number: usize) -> Option<(Instant, &mut T)> {
+        let place = self.slots.get_mut(number)?;
+        Some((place.deadline, place.value.as_mut()?))
+    }
+
+    /// Drops what is held at this place.
+    pub(super) fn remove(&mut self, number: usize) {
+        let Some(place) = self.slots.get_mut(number) else {
+            return;
+        };
+        if place.value.take().is_none() {
+            return;
+        }
+        let (older, newer) = (place.older, place.newer);
+        match older {
+            Some(older) => self.slots[older].newer = newer,
+            None => self.oldest = newer,
+        }
+        match newer {
+            Some(newer) => self.slots[newer].older = older,
+            None => self.newest = older,
+        }
+        self.free.push(number);
+        self.count -= 1;
+    }
+
+    /// The place with the next deadline.
     pub(super) fn next(&self) -> Option<(Instant, usize)> {
-        self.deadlines.first().copied()
+        self.oldest
+            .map(|oldest| (self.slots[oldest].deadline, oldest))
     }
 }

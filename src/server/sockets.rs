@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
@@ -20,6 +21,8 @@ pub(super) struct Sockets {
     poll: Poll,
     events: Events,
     listener: Option<Listener>,
+    /// Whether one of the loops that share the listener has closed it.
+    is_closed: Arc<AtomicBool>,
 }
 
 /// A descriptor of this loop's own for a listener that it shares with others. The listener closes
@@ -36,7 +39,7 @@ pub(super) struct Socket {
 }
 
 impl Sockets {
-    pub(super) fn new(shared: Arc<TcpListener>) -> io::Result<Self> {
+    pub(super) fn new(shared: Arc<TcpListener>, is_closed: Arc<AtomicBool>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut own = mio::net::TcpListener::from_std(shared.try_clone()?);
         poll.registry()
@@ -45,7 +48,13 @@ impl Sockets {
             poll,
             events: Events::with_capacity(EVENTS),
             listener: Some(Listener { own, shared }),
+            is_closed,
         })
+    }
+
+    /// Whether this loop still has the listener.
+    pub(super) fn is_listening(&self) -> bool {
+        self.listener.is_some()
     }
 
     /// Wakes this loop for [`Event::Stop`], from any thread.
@@ -91,6 +100,9 @@ impl World for Sockets {
     }
 
     fn has_queued(&mut self) -> io::Result<bool> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Ok(false);
+        }
         let listener = self.listener.as_ref().ok_or(ErrorKind::NotConnected)?;
         // A new poll reports the current state, not only changes.
         let mut poll = Poll::new()?;
@@ -104,6 +116,7 @@ impl World for Sockets {
 
     fn close_listener(&mut self) {
         self.listener = None;
+        self.is_closed.store(true, Ordering::SeqCst);
     }
 
     fn watch(&mut self, socket: &mut Socket, place: usize, interest: Interest) -> io::Result<()> {

@@ -292,7 +292,7 @@ impl Peer {
         self.0
             .set_read_timeout(Some(Duration::from_millis(100)))
             .unwrap();
-        let silent = self.0.read(&mut [0]).is_err_and(|error| {
+        let silent = self.0.peek(&mut [0]).is_err_and(|error| {
             matches!(
                 error.kind(),
                 std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
