@@ -303,7 +303,7 @@ fn each_course(most: usize, turns: &[(Turn, &[u8])], visit: &mut impl FnMut(&[Tu
 }
 
 #[test]
-fn every_course_of_eight_turns_through_the_machine_obeys_the_law() {
+fn every_course_of_eight_turns_obeys_the_law() {
     const MOST: usize = 8;
     let mut courses = Vec::new();
     each_course(MOST, &READS, &mut |reads, wire| {
