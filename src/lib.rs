@@ -14,13 +14,8 @@
 //!   that ends by one instant.
 //! - `server`, with the feature `server`: a listener served by event loops. [`client`]: the other
 //!   side of an exchange.
-//! - [`render`]: how bytes are shown on a terminal or in a log. [`log`]: the server's transcript.
-//! - [`laws`] and [`conversation`]: what is true of every right implementation, to judge any by:
-//!   of the transformation, and of an exchange. [`model`]: the naive implementation that the laws
-//!   compare with.
-//! - `conformance` and `spec`, with the feature `conformance`: the vectors, and the judge of
-//!   functions and of servers in any language; the clauses of SPEC.md.
-//! - `targets`, with the feature `arbitrary`: the bodies of the fuzz targets.
+//! - [`escape`]: how bytes are shown on a terminal or in a log. [`transcript`]: the server's log.
+//! - `conformance`, with the feature `conformance`: everything that judges an implementation.
 //!
 //! Without default features (`default-features = false`) the library has no dependencies.
 //!
@@ -37,29 +32,17 @@
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-pub mod conversation;
 pub mod deadline;
+pub mod escape;
 pub mod exchange;
 pub mod framing;
-pub mod laws;
-pub mod log;
-pub mod model;
 mod process;
-pub mod render;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "conformance")]
-pub mod spec;
-mod table;
-#[cfg(feature = "arbitrary")]
-pub mod targets;
-mod upper;
+pub mod transcript;
 
-pub use process::{clip, process, process_into};
-pub use upper::{BUFFER, upper};
-
-/// The most bytes that a request or a reply has (SPEC CAP-2).
-pub const LIMIT: usize = 1024;
+pub use process::uppercase::{BUFFER, upper};
+pub use process::{LIMIT, clip, process, process_into};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

@@ -2,8 +2,13 @@
 //!
 //! Rules of this file: total over every `&[u8]`, no panic, no I/O, no clock, no state.
 
-use crate::LIMIT;
-use crate::upper::{BUFFER, map};
+use uppercase::{BUFFER, map};
+
+mod table;
+pub(crate) mod uppercase;
+
+/// The most bytes that a request or a reply has (SPEC CAP-2).
+pub const LIMIT: usize = 1024;
 
 /// The reply to `request`: clipped, upper-cased, clipped again (SPEC PROC-1).
 ///

@@ -19,7 +19,7 @@ use std::thread;
 use judging::side_by_side;
 use libtest_mimic::{Arguments, Failed, Trial};
 use programs::Server;
-use upcase::conformance::{ExpectedEnd, Failure, Judge, PATIENCE, Vector, suite};
+use upcase::conformance::server_judge::{ExpectedEnd, Failure, Judge, PATIENCE, Vector, suite};
 use upcase::exchange::Exchange;
 
 /// The variable that names another server.

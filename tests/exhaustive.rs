@@ -8,8 +8,9 @@ use std::thread;
 
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
-use upcase::conversation::{self, Conversation, TURNS, Turn};
-use upcase::{LIMIT, laws, model, process, targets};
+use upcase::conformance::exchange_laws::{self, Conversation, TURNS, Turn};
+use upcase::conformance::{fuzz, laws, reference};
+use upcase::{LIMIT, process};
 
 /// Judges `inputs` of each number in `range`, on every processor, and counts them.
 #[track_caller]
@@ -49,7 +50,7 @@ fn obeys_every_law(input: &[u8]) {
 
 #[track_caller]
 fn is_the_models(input: &[u8]) {
-    let (reply, wanted) = (process(input), model::process(input));
+    let (reply, wanted) = (process(input), reference::process(input));
     assert!(reply == wanted, "b\"{}\"", input.escape_ascii());
 }
 
@@ -255,7 +256,7 @@ fn judge_segmentation(wire: &[u8], cuts: u32, ending: Turn) {
         writes: [ending; TURNS],
         wire,
     };
-    if let Err(violation) = conversation::framing(&targets::frame, &conversation) {
+    if let Err(violation) = exchange_laws::framing(&fuzz::frame, &conversation) {
         panic!("{violation}");
     }
 }
@@ -322,7 +323,7 @@ fn every_course_of_eight_turns_obeys_the_law() {
         each_course(MOST - reads.len(), &WRITES, &mut |writes, _| {
             conversation.writes = [Turn::Segment(usize::MAX); TURNS]; // takes all the rest
             conversation.writes[..writes.len()].copy_from_slice(writes);
-            if let Err(violation) = conversation::session(&targets::serve, &conversation) {
+            if let Err(violation) = exchange_laws::session(&fuzz::serve, &conversation) {
                 panic!("{reads:?} {writes:?}: {violation}");
             }
             judged += 1;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use judging::side_by_side;
-use upcase::conformance::{Judge, suite};
+use upcase::conformance::server_judge::{Judge, suite};
 
 /// A server that ends with the value.
 struct Peer(Child);

@@ -4,7 +4,8 @@ mod inputs;
 
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use upcase::{clip, laws, model, process, render, targets, upper};
+use upcase::conformance::{fuzz, laws, reference};
+use upcase::{clip, escape, process, upper};
 
 /// proptest's own choice would put what it finds beside this file, not in the top-level folder.
 fn config() -> ProptestConfig {
@@ -23,7 +24,7 @@ fn judged(input: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn judged_by(target: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
-    let (_, judge) = targets::ALL
+    let (_, judge) = fuzz::ALL
         .iter()
         .find(|(name, _)| *name == target)
         .expect("a target");
@@ -71,8 +72,8 @@ proptest! {
     /// SPEC: CAP-1, CAP-2, CAP-3, TRIM-1, TRIM-2, UPPER-1, UPPER-4
     #[test]
     fn clip_and_upper_are_the_models(input in inputs::requests()) {
-        prop_assert_eq!(clip(&input), model::clip(&input));
-        prop_assert_eq!(upper(&input), model::upper(&input));
+        prop_assert_eq!(clip(&input), reference::clip(&input));
+        prop_assert_eq!(upper(&input), reference::upper(&input));
     }
 
     #[test]
@@ -98,8 +99,8 @@ proptest! {
     /// SPEC: LOG-5
     #[test]
     fn text_is_shown_as_it_is_or_as_a_literal(input in inputs::requests()) {
-        let shown = render::text(&input);
-        prop_assert!(shown.as_bytes() == input || shown == render::literal(&input));
+        let shown = escape::text(&input);
+        prop_assert!(shown.as_bytes() == input || shown == escape::literal(&input));
         prop_assert!(shown.chars().all(|c| !c.is_control()), "{:?}", shown);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use upcase::targets::{self, ALL};
+use upcase::conformance::fuzz::{self, ALL};
 
 fn in_fuzz(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -43,7 +43,7 @@ fn every_seed_of_every_target_holds() {
 #[test]
 #[should_panic(expected = "no target is called nothing")]
 fn a_target_that_there_is_not_is_not_run_in_silence() {
-    targets::run("nothing", b"");
+    fuzz::run("nothing", b"");
 }
 
 #[test]

@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
+use upcase::conformance::reference;
 use upcase::exchange::Duplex;
 use upcase::server::event_loop::{Event, EventLoop, Interest, World};
 use upcase::server::{BACKLOG, MAX_TIMEOUT, Service};
-use upcase::{LIMIT, model, process};
+use upcase::{LIMIT, process};
 
 /// How many worlds `cargo test` runs.
 const SEEDS: Range<u64> = 0..3000;
@@ -685,9 +686,9 @@ fn check(
     {
         return Err("it is kept though the peer has gone".into());
     }
-    let reply = complete.and_then(|_| model::request(&peer.sent, peer.has_ended));
+    let reply = complete.and_then(|_| reference::request(&peer.sent, peer.has_ended));
     let reply = reply
-        .map(|request| model::process(&request))
+        .map(|request| reference::process(&request))
         .unwrap_or_default();
     if !reply.starts_with(&peer.written) {
         return Err("it is answered wrongly".into());

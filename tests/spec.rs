@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use spec_text::{Spec, manifest_path};
-use upcase::conversation::{self, Conversation, TURNS, Turn};
-use upcase::{LIMIT, laws, model, process, render, spec, targets};
+use upcase::conformance::exchange_laws::{self, Conversation, TURNS, Turn};
+use upcase::conformance::{clauses, fuzz, laws, reference};
+use upcase::{LIMIT, escape, process};
 
 /// An implementation, for examples: from a request to its reply.
 type Named<'a> = (&'a str, fn(&[u8]) -> Vec<u8>);
 
-const IMPLEMENTATIONS: [Named; 2] = [("process", process), ("the model", model::process)];
+const IMPLEMENTATIONS: [Named; 2] = [("process", process), ("the model", reference::process)];
 
 #[test]
 fn every_process_example_is_true_of_the_implementation_and_of_the_model() {
@@ -45,7 +46,7 @@ fn every_request_example_is_true_of_the_framing_and_of_the_model() {
         let stream = segments.concat();
         let wanted = (example.result != "incomplete").then(|| example.result_bytes());
 
-        let by_model = model::request(&stream, ended);
+        let by_model = reference::request(&stream, ended);
         assert!(by_model == wanted, "{example}: the model has {by_model:?}");
 
         // As SPEC.md cuts it, followed by an end or by the deadline.
@@ -59,7 +60,7 @@ fn every_request_example_is_true_of_the_framing_and_of_the_model() {
             writes: reads,
             wire: &stream,
         };
-        if let Err(violation) = conversation::framing(&targets::frame, &conversation) {
+        if let Err(violation) = exchange_laws::framing(&fuzz::frame, &conversation) {
             panic!("{example}: {violation}");
         }
     }
@@ -68,7 +69,7 @@ fn every_request_example_is_true_of_the_framing_and_of_the_model() {
 #[test]
 fn every_render_example_is_true() {
     for example in Spec::read().examples("render") {
-        let shown = render::literal(&example.input_bytes());
+        let shown = escape::literal(&example.input_bytes());
         assert!(shown == example.result, "{example}: shown as {shown}");
     }
 }
@@ -100,7 +101,7 @@ fn every_example_has_an_id_of_its_own_and_a_kind_that_is_run() {
 #[test]
 fn every_clause_has_an_id_of_its_own_and_says_how_binding_it_is() {
     let mut seen = BTreeSet::new();
-    for clause in spec::clauses() {
+    for clause in clauses::clauses() {
         assert!(seen.insert(clause.id), "{} stands twice", clause.id);
         assert!(
             ["MUST", "SHOULD", "MAY"]
@@ -117,7 +118,7 @@ fn every_clause_has_an_id_of_its_own_and_says_how_binding_it_is() {
 /// in its table.
 #[test]
 fn every_must_clause_is_cited_by_a_test_or_a_law_and_every_citation_exists() {
-    let clauses = spec::clauses();
+    let clauses = clauses::clauses();
     let mut cited: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for law in laws::LAWS {
         for clause in law.clauses {
@@ -128,9 +129,9 @@ fn every_must_clause_is_cited_by_a_test_or_a_law_and_every_citation_exists() {
         }
     }
     for law in [
-        conversation::FRAMING,
-        conversation::SESSION,
-        conversation::CLIENT,
+        exchange_laws::FRAMING,
+        exchange_laws::SESSION,
+        exchange_laws::CLIENT,
     ] {
         for clause in law.clauses {
             cited
@@ -207,5 +208,5 @@ fn the_laws_have_names_of_their_own_and_catch_a_process_that_echoes() {
 /// SPEC: PROC-1, CAP-2
 #[test]
 fn the_model_states_the_limit_that_the_library_has() {
-    assert_eq!(model::process(&[b'x'; 2 * LIMIT]).len(), LIMIT);
+    assert_eq!(reference::process(&[b'x'; 2 * LIMIT]).len(), LIMIT);
 }

@@ -15,11 +15,12 @@ use std::thread;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use upcase::conversation::{self, Framed, Peer, Turn};
+use upcase::conformance::exchange_laws::{self, Framed, Peer, Turn};
+use upcase::conformance::fuzz::course;
+use upcase::conformance::laws::{LAWS, LITERAL, Violation, WHITE_SPACE};
+use upcase::conformance::reference;
 use upcase::exchange::Duplex;
-use upcase::laws::{LAWS, LITERAL, Violation, WHITE_SPACE};
-use upcase::targets::course;
-use upcase::{LIMIT, model, process, render};
+use upcase::{LIMIT, escape, process};
 
 /// A law's name, a fault, and an implementation that has it.
 type Subtle = (&'static str, &'static str, fn(&[u8]) -> Vec<u8>);
@@ -84,11 +85,11 @@ const SUBTLE: &[Subtle] = &[
         },
     ),
     ("strays-kept", "drops ill-formed bytes", |request| {
-        let valid = model::units(&process(request))
+        let valid = reference::units(&process(request))
             .into_iter()
             .filter_map(|unit| match unit {
-                model::Unit::Character(c) => Some(c),
-                model::Unit::Stray(_) => None,
+                reference::Unit::Character(c) => Some(c),
+                reference::Unit::Stray(_) => None,
             });
         process(valid.collect::<String>().as_bytes())
     }),
@@ -156,13 +157,13 @@ fn white(byte: u8) -> bool {
 /// The right implementation, but for the mapping of a character.
 fn map(request: &[u8], letter: fn(char) -> String) -> Vec<u8> {
     let mut mapped = Vec::new();
-    for unit in model::units(&model::clip(request)) {
+    for unit in reference::units(&reference::clip(request)) {
         match unit {
-            model::Unit::Character(c) => mapped.extend(letter(c).into_bytes()),
-            model::Unit::Stray(byte) => mapped.push(byte),
+            reference::Unit::Character(c) => mapped.extend(letter(c).into_bytes()),
+            reference::Unit::Stray(byte) => mapped.push(byte),
         }
     }
-    model::clip(&mapped)
+    reference::clip(&mapped)
 }
 
 /// The laws that `process` breaks in as many cases as a property test has by default, drawn from
@@ -768,7 +769,7 @@ const WRONG_CLIENTS: Faults<ReadReply> = &[
 ];
 
 fn render(bytes: &[u8]) -> String {
-    render::literal(bytes)
+    escape::literal(bytes)
 }
 
 /// A literal, but for a character that is written otherwise.
@@ -872,17 +873,17 @@ fn survivors<T: Copy>(
 fn the_other_laws_catch_every_fault_by_the_seeds() {
     let right: fn(&mut dyn Read) -> Framed = framed;
     let left = survivors("segments", right, WRONG_FRAMINGS, |frame, seed| {
-        conversation::framing(&frame, &course(seed))
+        exchange_laws::framing(&frame, &course(seed))
     });
     assert_eq!(left, [""; 0], "framings survive");
     let right: fn(&mut Peer) = |peer| serve_by(peer, write, half_close, discard);
     let left = survivors("session", right, WRONG_SESSIONS, |serve, seed| {
-        conversation::session(&serve, &course(seed))
+        exchange_laws::session(&serve, &course(seed))
     });
     assert_eq!(left, [""; 0], "sessions survive");
     let right: ReadReply = read_whole;
     let left = survivors("client", right, WRONG_CLIENTS, |read, seed| {
-        conversation::client(&read, &course(seed))
+        exchange_laws::client(&read, &course(seed))
     });
     assert_eq!(left, [""; 0], "clients survive");
     let right: fn(&[u8]) -> String = render;
@@ -922,7 +923,7 @@ fn a_client_may_take_as_much_again_and_find_the_end_three_times_but_no_more() {
             (0..ends).for_each(|_| assert_eq!(stream.read(&mut [0]).unwrap(), 0));
             whole(reply, true)
         };
-        conversation::client(&client, &course).is_ok()
+        exchange_laws::client(&client, &course).is_ok()
     };
     assert!(judge(2 * LIMIT, 3));
     assert!(!judge(2 * LIMIT + 1, 1));
@@ -930,17 +931,17 @@ fn a_client_may_take_as_much_again_and_find_the_end_three_times_but_no_more() {
 }
 
 /// A course in which the same happens at every read, and at every write, by their letters.
-fn steady(reads: u8, writes: u8, wire: &[u8]) -> conversation::Conversation<'_> {
-    conversation::Conversation {
-        reads: [Turn::from(reads); conversation::TURNS],
-        writes: [Turn::from(writes); conversation::TURNS],
+fn steady(reads: u8, writes: u8, wire: &[u8]) -> exchange_laws::Conversation<'_> {
+    exchange_laws::Conversation {
+        reads: [Turn::from(reads); exchange_laws::TURNS],
+        writes: [Turn::from(writes); exchange_laws::TURNS],
         wire,
     }
 }
 
 /// Whether `serve` is right by the law of a session on such a course.
 fn is_right(serve: fn(&mut Peer), reads: u8, writes: u8, wire: &[u8]) -> bool {
-    conversation::session(&serve, &steady(reads, writes, wire)).is_ok()
+    exchange_laws::session(&serve, &steady(reads, writes, wire)).is_ok()
 }
 
 #[test]
@@ -1017,14 +1018,14 @@ fn a_client_is_not_judged_by_the_size_of_its_buffer() {
     for length in [LIMIT - 1, LIMIT, LIMIT + 1, 5 * LIMIT] {
         let wire = vec![b'A'; length];
         let course = steady(b'*', b'e', &wire);
-        assert!(conversation::client(&client, &course).is_ok(), "{length}");
+        assert!(exchange_laws::client(&client, &course).is_ok(), "{length}");
     }
 }
 
 #[test]
 fn a_segment_has_a_byte_at_least() {
     let mut course = course(b"");
-    course.reads = [Turn::Segment(0); conversation::TURNS];
+    course.reads = [Turn::Segment(0); exchange_laws::TURNS];
     course.writes = course.reads;
     course.wire = b"x\n";
     let mut peer = Peer::new(&course);
@@ -1042,9 +1043,9 @@ fn a_peer_takes_nothing_after_a_half_close() {
 #[test]
 fn a_peer_that_is_gone_fails_a_half_close_and_no_other_does() {
     for ending in [Turn::End, Turn::TimeOut, Turn::Failure] {
-        let mut reads = [ending; conversation::TURNS];
+        let mut reads = [ending; exchange_laws::TURNS];
         reads[0] = Turn::Segment(usize::MAX);
-        let course = conversation::Conversation {
+        let course = exchange_laws::Conversation {
             reads,
             writes: reads,
             wire: b"x\n",

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use upcase::conformance::{ExpectedEnd, Level, Vector, judge_process, suite};
-use upcase::{LIMIT, model, spec};
+use upcase::LIMIT;
+use upcase::conformance::server_judge::{ExpectedEnd, Level, Vector, judge_process, suite};
+use upcase::conformance::{clauses, reference};
 
 /// How many vectors there are. Stated here too, so that none is lost unnoticed.
 const COUNT: usize = 275;
@@ -39,7 +40,7 @@ fn the_header_says_how_many_there_are_and_what_they_judge_by() {
     assert_eq!(suite.vectors.len(), suite.count);
     assert_eq!(suite.count, COUNT);
     assert!(include_str!("../SPEC.md").contains(&format!("\nVersion {}.", suite.spec)));
-    let clause = spec::clause("UPPER-2").unwrap();
+    let clause = clauses::clause("UPPER-2").unwrap();
     assert!(clause.contains(&suite.unicode), "{clause}");
 }
 
@@ -65,7 +66,7 @@ fn every_vector_cites_live_clauses_as_binding_as_it_says() {
         // One fault each: a main clause, and what it touches on.
         assert!((1..=3).contains(&vector.clauses.len()), "{}", vector.id);
         for id in &vector.clauses {
-            let clause = spec::clause(id).unwrap_or_else(|| panic!("{} cites {id}", vector.id));
+            let clause = clauses::clause(id).unwrap_or_else(|| panic!("{} cites {id}", vector.id));
             let word = if vector.level == Level::Must {
                 "MUST"
             } else {
@@ -89,7 +90,7 @@ fn every_must_of_what_a_server_does_on_the_wire_has_a_vector() {
         .flat_map(|v| &v.clauses)
         .map(String::as_str)
         .collect();
-    for clause in spec::clauses() {
+    for clause in clauses::clauses() {
         let on_the_wire = !clause.id.starts_with("CLIENT-") && !clause.id.starts_with("LOG-");
         if on_the_wire && clause.text.contains("MUST") {
             assert!(cited.contains(clause.id), "{} has no vector", clause.id);
@@ -134,7 +135,7 @@ fn two_vectors_at_least_stand_at_each_boundary() {
 #[test]
 fn every_expectation_is_the_models() {
     for vector in &suite().vectors {
-        let wanted = vector.request().map(|request| model::process(&request));
+        let wanted = vector.request().map(|request| reference::process(&request));
         assert_eq!(
             wanted.is_none(),
             vector.expect.end == ExpectedEnd::Closed,

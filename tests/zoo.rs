@@ -13,8 +13,8 @@ use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 use judging::side_by_side;
-use upcase::conformance::{Failure, Judge, Step, Vector, suite};
-use upcase::laws;
+use upcase::conformance::laws;
+use upcase::conformance::server_judge::{Failure, Judge, Step, Vector, suite};
 
 /// Who catches what: from a fault to the vectors and laws that catch it.
 type Matrix = BTreeMap<&'static str, BTreeSet<String>>;
@@ -193,7 +193,9 @@ fn every_law_catches_a_wrong_implementation() {
 /// The faults are in the faults: without them the same code passes.
 #[test]
 fn the_right_parts_make_a_right_implementation() {
-    let failures = upcase::conformance::judge_process(&|request| functions::RIGHT.process(request));
+    let failures = upcase::conformance::server_judge::judge_process(&|request| {
+        functions::RIGHT.process(request)
+    });
     assert!(failures.is_empty(), "{}", failures[0]);
     let vectors: Vec<_> = suite()
         .vectors

@@ -13,8 +13,8 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upcase::deadline::Timed;
 use upcase::exchange::Exchange;
-use upcase::log::{self, Log};
 use upcase::server::{BACKLOG, Server, Service};
+use upcase::transcript::{self, Log};
 use upcase::{LIMIT, process};
 
 use super::REQUEST;
@@ -120,7 +120,7 @@ impl Service for Console {
 }
 
 fn logging(listener: TcpListener) {
-    let (log, transcript, complaints) = log::channel();
+    let (log, transcript, complaints) = transcript::channel();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serving.log");
     let out = File::create(path).expect("a file for the log");
     thread::spawn(|| transcript.run(out));

@@ -2,4 +2,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| upcase::targets::run("client", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| upcase::conformance::fuzz::run("client", bytes));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use upcase::client;
-use upcase::render::text;
+use upcase::escape::text;
 
 /// More than any message that fits, yet an end to standard input that has none.
 const MAX_INPUT: u64 = 1 << 20;

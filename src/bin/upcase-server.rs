@@ -19,11 +19,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::Signals;
 use socket2::{Domain, SockRef, Socket, Type};
-use upcase::log::{self, Complaints, Log, Transcript};
 use upcase::process;
 use upcase::server::{
     BACKLOG, LOOP_DESCRIPTORS, MAX_TIMEOUT, Server, Service, StopHandle, event_loops,
 };
+use upcase::transcript::{self, Complaints, Log, Transcript};
 
 /// How long each of the log's two outputs may take to write what is left when everything else has
 /// ended. Both together less than a second.
@@ -167,7 +167,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     let (exits, exit) = mpsc::channel();
     let (stop, second_signal) = (server.stop_handle(), exits.clone());
     start("signals", move || handle(signals, &stop, &second_signal))?;
-    let (log, transcript, complaints) = log::channel();
+    let (log, transcript, complaints) = transcript::channel();
     let log_threads = LogThreads::start(transcript, complaints)?;
     let console = Console {
         log: log.clone(),

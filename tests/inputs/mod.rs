@@ -112,15 +112,19 @@ pub fn conversations() -> impl Strategy<Value = Vec<u8>> {
         2 => (0x100_u16..0x400).prop_map(|length| (0x8000 | length).to_be_bytes().to_vec()),
     ];
     let wire = (requests(), prop::option::of(any::<prop::sample::Index>()));
-    (vec(turn, 2 * upcase::conversation::TURNS), wire).prop_map(|(turns, (wire, lf))| {
-        let mut bytes = turns.concat();
-        let start = bytes.len();
-        bytes.extend(wire);
-        if let Some(lf) = lf {
-            bytes.insert(start + lf.index(bytes.len() - start + 1), b'\n');
-        }
-        bytes
-    })
+    (
+        vec(turn, 2 * upcase::conformance::exchange_laws::TURNS),
+        wire,
+    )
+        .prop_map(|(turns, (wire, lf))| {
+            let mut bytes = turns.concat();
+            let start = bytes.len();
+            bytes.extend(wire);
+            if let Some(lf) = lf {
+                bytes.insert(start + lf.index(bytes.len() - start + 1), b'\n');
+            }
+            bytes
+        })
 }
 
 /// Any bytes, of lengths crowded where the rules change.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use upcase::conformance::{Failure, Vector};
+use upcase::conformance::server_judge::{Failure, Vector};
 
 /// What `judge` says of each of the vectors, in their order.
 pub fn side_by_side<'a>(

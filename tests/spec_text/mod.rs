@@ -1,4 +1,4 @@
-//! The fenced blocks of SPEC.md, as data; its clauses are `upcase::spec`'s.
+//! The fenced blocks of SPEC.md, as data; its clauses are `upcase::conformance::clauses`'s.
 
 #![allow(dead_code)] // each test file that includes this uses a part of it
 

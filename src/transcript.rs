@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clip;
-use crate::render::literal;
+use crate::escape::literal;
 
 /// How many entries wait at most to be written. At about 1 KiB each this bounds the memory that a
 /// stuck output costs.

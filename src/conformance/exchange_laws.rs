@@ -11,9 +11,10 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
+use crate::LIMIT;
+use crate::conformance::laws::{Breach, Law, Violation};
+use crate::conformance::reference;
 use crate::exchange::Duplex;
-use crate::laws::{Breach, Law, Violation};
-use crate::{LIMIT, model};
 
 /// How many turns of each kind a conversation has. Those for reads are taken over and over, but
 /// without the interrupts and the waits, so that it comes to an end; after those for writes all is
@@ -28,7 +29,7 @@ pub const TURNS: usize = 16;
 /// from 80 on is the first of two: their last ten bits are the length of a segment.
 ///
 /// ```
-/// use upcase::conversation::Turn;
+/// use upcase::conformance::exchange_laws::Turn;
 /// assert_eq!(Turn::from(b'3'), Turn::Segment(3));
 /// assert_eq!(Turn::from(b'i'), Turn::Interrupt);
 /// ```
@@ -139,7 +140,7 @@ impl<'a> Conversation<'a> {
     /// The request that the peer makes, by the model, if it makes one.
     #[must_use]
     pub fn request(&self) -> Option<Vec<u8>> {
-        model::request(&self.sent(), self.ending() == Turn::End)
+        reference::request(&self.sent(), self.ending() == Turn::End)
     }
 }
 
@@ -200,7 +201,7 @@ impl<'a> Peer<'a> {
             events: events.into_iter().peekable(),
             ending,
             writes: Vec::from(conversation.writes).into_iter(),
-            request_length: model::request(&conversation.sent(), false).map(|r| r.len()),
+            request_length: reference::request(&conversation.sent(), false).map(|r| r.len()),
             variant: conversation.wire.len(),
             notes: Notes::default(),
         }
@@ -435,7 +436,7 @@ pub fn session(serve: &dyn Fn(&mut Peer), conversation: &Conversation) -> Result
     let notes = &peer.notes;
     let reply = conversation
         .request()
-        .map(|request| model::process(&request));
+        .map(|request| reference::process(&request));
     let fault = match reply {
         // It might never be complete, as far as a server knows.
         _ if notes.acted_early => Some("nothing before the request is complete".into()),

@@ -7,13 +7,13 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
-use upcase::log;
+use upcase::transcript;
 
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// What comes out as complaints, as text, where the transcript goes to `out`.
-fn written_to(out: impl Write, note: impl FnOnce(&log::Log)) -> String {
-    let (log, transcript, complaints) = log::channel();
+fn written_to(out: impl Write, note: impl FnOnce(&transcript::Log)) -> String {
+    let (log, transcript, complaints) = transcript::channel();
     note(&log);
     log.close();
     transcript.run(out);
@@ -25,7 +25,7 @@ fn written_to(out: impl Write, note: impl FnOnce(&log::Log)) -> String {
 }
 
 /// What comes out of the two outputs, as text.
-fn written(note: impl FnOnce(&log::Log)) -> (String, String) {
+fn written(note: impl FnOnce(&transcript::Log)) -> (String, String) {
     let mut out = Vec::new();
     let err = written_to(&mut out, note);
     (String::from_utf8(out).unwrap(), err)
@@ -193,7 +193,7 @@ impl Write for Passing {
 #[test]
 fn what_may_not_be_said_at_once_is_said_later() {
     const PATIENCE: Duration = Duration::from_secs(60);
-    let (log, transcript, complaints) = log::channel();
+    let (log, transcript, complaints) = transcript::channel();
     log.complain("out of ink".into());
     let (err, said) = mpsc::channel();
     thread::spawn(move || complaints.run("upcase-server", Passing(err)));
@@ -233,7 +233,7 @@ impl Write for Stuck {
 /// SPEC: LOG-4
 #[test]
 fn a_stuck_output_holds_up_neither_the_other_nor_the_end() {
-    let (log, transcript, complaints) = log::channel();
+    let (log, transcript, complaints) = transcript::channel();
     let (pipe, stuck) = mpsc::channel();
     let (err, said) = mpsc::channel();
     let writing = thread::spawn(move || transcript.run(Stuck(stuck)));
@@ -249,7 +249,7 @@ fn a_stuck_output_holds_up_neither_the_other_nor_the_end() {
     drop(pipe);
     writing.join().unwrap();
 
-    let (log, transcript, complaints) = log::channel();
+    let (log, transcript, complaints) = transcript::channel();
     let (pipe, stuck) = mpsc::channel();
     let (out, written) = mpsc::channel();
     let saying = thread::spawn(move || complaints.run("upcase-server", Stuck(stuck)));

@@ -1,4 +1,4 @@
-//! The upper-casing of bytes, in one pass, by the table of [`crate::table`].
+//! The upper-casing of bytes, in one pass, by the table of [`super::table`].
 //!
 //! Text is mapped in runs of one kind, each in a loop of its own: there the length of a character
 //! is constant, so the processor begins with the next before it is done with the last, and a
@@ -7,8 +7,8 @@
 //! Rules of this file: as those of `process.rs`. Each trick has its reason beside it, and was
 //! measured (`benches/core.rs`).
 
+use super::table::{DELTAS, INDEX, OTHERS};
 use crate::LIMIT;
-use crate::table::{DELTAS, INDEX, OTHERS};
 
 /// `bytes` with each well-formed character replaced by its full uppercase mapping, and all other
 /// bytes as they are (SPEC UPPER-1 to UPPER-5). At most three times as long as `bytes`.

@@ -12,7 +12,7 @@ pub struct Clause {
 /// Every clause, in the order of the document.
 #[must_use]
 pub fn clauses() -> Vec<Clause> {
-    let paragraphs = include_str!("../SPEC.md").split("\n\n");
+    let paragraphs = include_str!("../../SPEC.md").split("\n\n");
     paragraphs
         .filter_map(|paragraph| {
             paragraph

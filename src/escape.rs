@@ -7,7 +7,7 @@ use std::fmt::Write;
 /// three around them.
 ///
 /// ```
-/// use upcase::render::literal;
+/// use upcase::escape::literal;
 /// assert_eq!(literal("Olá!\x1b[2J".as_bytes()), r"b'Olá!\x1b[2J'");
 /// assert_eq!(literal(b"\xff"), r"b'\xff'");
 /// ```
@@ -35,7 +35,7 @@ pub fn literal(bytes: &[u8]) -> String {
 /// them as literals with `…` between, and their number.
 ///
 /// ```
-/// use upcase::render::excerpt;
+/// use upcase::escape::excerpt;
 /// assert_eq!(excerpt(b"short"), "b'short'");
 /// assert!(excerpt(&[b'a'; 1000]).ends_with("…b'aaaaaaaaaaaaaaaa' (1000 bytes)"));
 /// ```
@@ -54,7 +54,7 @@ pub fn excerpt(bytes: &[u8]) -> String {
 /// byte [`literal`] (SPEC LOG-5).
 ///
 /// ```
-/// use upcase::render::text;
+/// use upcase::escape::text;
 /// assert_eq!(text("it's Olá".as_bytes()), "it's Olá");
 /// assert_eq!(text(b"two\nlines"), r"b'two\x0alines'");
 /// ```

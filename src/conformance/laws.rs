@@ -4,7 +4,7 @@
 //! a socket are all judged by a loop over the same table:
 //!
 //! ```
-//! use upcase::laws;
+//! use upcase::conformance::laws;
 //!
 //! let mine = |request: &[u8]| upcase::clip(request).to_ascii_uppercase(); // forgets the rest
 //! assert!(laws::judge(&mine, b"hello").is_ok());
@@ -21,7 +21,7 @@
 use std::fmt;
 
 use crate::LIMIT;
-use crate::model::{self, Unit};
+use crate::conformance::reference::{self, Unit};
 
 /// The white space of SPEC section 1.
 pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
@@ -215,9 +215,9 @@ fn trimmed(process: Process, input: &[u8]) -> Result<(), Breach> {
 
 fn upper_cased(process: Process, input: &[u8]) -> Result<(), Breach> {
     let reply = process(input);
-    for unit in model::units(&reply) {
+    for unit in reference::units(&reply) {
         if let Unit::Character(c) = unit {
-            let upper = model::upper_of(c);
+            let upper = reference::upper_of(c);
             if !upper.chars().eq([c]) {
                 let wanted = format!("U+{:04X} upper-cased, as {upper:?}", u32::from(c));
                 return Err(breach(input, reply, wanted));
@@ -266,17 +266,20 @@ fn strays_kept(process: Process, input: &[u8]) -> Result<(), Breach> {
                 None
             }
         };
-        model::units(bytes).into_iter().filter_map(stray).collect()
+        reference::units(bytes)
+            .into_iter()
+            .filter_map(stray)
+            .collect()
     };
     if str::from_utf8(input).is_ok() {
         return Ok(()); // the law `well-formed` looks after that
     }
-    let request = model::clip(input);
+    let request = reference::clip(input);
     let wanted = strays(&request);
     let reply = process(input);
     let kept = strays(&reply);
     // A reply that the second cap has shortened keeps the first of them.
-    let shortened = model::upper(&request).len() >= LIMIT;
+    let shortened = reference::upper(&request).len() >= LIMIT;
     if kept == wanted || (shortened && wanted.starts_with(&kept)) {
         return Ok(());
     }
@@ -311,7 +314,7 @@ fn concatenation(process: Process, input: &[u8]) -> Result<(), Breach> {
     let Ok(text) = str::from_utf8(input) else {
         return Ok(());
     };
-    if input.len() >= LIMIT || model::upper(input).len() >= LIMIT {
+    if input.len() >= LIMIT || reference::upper(input).len() >= LIMIT {
         return Ok(());
     }
     // A seam beside each quarter of the text: enough to meet every pair of neighbours in the
@@ -339,7 +342,7 @@ fn idempotent(process: Process, input: &[u8]) -> Result<(), Breach> {
 }
 
 fn agrees_with_model(process: Process, input: &[u8]) -> Result<(), Breach> {
-    expect(input, process(input), &model::process(input))
+    expect(input, process(input), &reference::process(input))
 }
 
 /// `input`, again and again, to a length of `length` bytes; empty if it is.
@@ -406,7 +409,7 @@ fn literal(render: Render, input: &[u8]) -> Result<(), Breach> {
         return expect(
             input,
             literal.into_bytes(),
-            model::literal(input).as_bytes(),
+            reference::literal(input).as_bytes(),
         );
     };
     Err(breach(input, literal.into_bytes(), wanted))

@@ -6,11 +6,11 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use std::io::{ErrorKind, Read};
 
-use crate::conversation::{self, Conversation, Framed, Peer, Turn};
+use crate::conformance::exchange_laws::{self, Conversation, Framed, Peer, Turn};
+use crate::conformance::laws::{self, Violation};
 use crate::exchange::Exchange;
 use crate::framing::Framing;
-use crate::laws::{self, Violation};
-use crate::{LIMIT, client, process, render};
+use crate::{LIMIT, client, escape, process};
 
 /// The body of a fuzz target.
 pub type Target = fn(&[u8]) -> Result<(), Violation>;
@@ -19,16 +19,16 @@ pub type Target = fn(&[u8]) -> Result<(), Violation>;
 pub const ALL: &[(&str, Target)] = &[
     ("process", |request| laws::judge(&process, request)),
     ("segments", |bytes| {
-        conversation::framing(&frame, &course(bytes))
+        exchange_laws::framing(&frame, &course(bytes))
     }),
     ("session", |bytes| {
-        conversation::session(&serve, &course(bytes))
+        exchange_laws::session(&serve, &course(bytes))
     }),
     ("client", |bytes| {
-        conversation::client(&read_reply, &course(bytes))
+        exchange_laws::client(&read_reply, &course(bytes))
     }),
     ("escape", |bytes| {
-        laws::LITERAL.check(&render::literal, bytes)
+        laws::LITERAL.check(&escape::literal, bytes)
     }),
 ];
 
