@@ -13,33 +13,45 @@ use crate::{LIMIT, clip, process, upper};
 /// The most bytes that a message has: with its line feed it fills a request (SPEC CLIENT-1).
 pub const MAX_MESSAGE: usize = LIMIT - 1;
 
-/// Why there is no reply to show. Each is one line, and says how to mend what can be mended.
+/// Why there is no reply. Each is shown as one line.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// The message has a line feed at this offset in bytes, and this many bytes after it.
+    /// The message has a line feed.
     LineFeed {
-        /// Where the line feed is, counted from 0.
+        /// The offset of the line feed, in bytes.
         at: usize,
-        /// How many bytes the protocol would lose.
+        /// How many bytes come after it, which the server would discard.
         lost: usize,
     },
-    /// The message is of so many bytes, which is more than [`MAX_MESSAGE`].
+    /// The message has so many bytes, which is more than [`MAX_MESSAGE`].
     MessageTooLong(usize),
-    /// The message's upper case is of so many bytes, which is more than [`LIMIT`].
+    /// The message has so many bytes in upper case, which is more than [`LIMIT`].
     UpperCaseTooLong(usize),
-    /// The server's name or address could not be resolved.
+    /// The server's name was not resolved.
     Resolve(io::Error),
-    /// No address of the server could be connected to; the last of the errors.
+    /// No address of the server accepted a connection; the last address, and its error.
     Connect(SocketAddr, io::Error),
-    /// The time was up, in the stage of the exchange that is named.
-    TimedOut(&'static str),
+    /// The deadline came.
+    TimedOut(Stage),
     /// The connection failed after so many bytes of a reply.
     Broken(usize, io::Error),
-    /// The reply is longer than [`LIMIT`] bytes (SPEC CLIENT-4).
+    /// The reply has more than [`LIMIT`] bytes (SPEC CLIENT-4).
     ReplyTooLong,
     /// The server closed the connection without a reply (SPEC CLIENT-6).
     NoReply,
+}
+
+/// A stage of an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The server's name is being resolved.
+    Resolving,
+    /// A connection is being made.
+    Connecting,
+    /// The reply is being read.
+    Reading,
 }
 
 impl fmt::Display for Error {
@@ -62,26 +74,21 @@ impl fmt::Display for Error {
                  reply has room for; shorten it, or send it in parts",
                 length - LIMIT
             ),
-            Self::Resolve(error) => {
-                write!(
-                    f,
-                    "cannot find the server's address: {error}; check HOST in HOST:PORT"
-                )
-            }
-            Self::Connect(address, error) => write!(
-                f,
-                "cannot connect to {address}: {error}; check that a server runs there, or name \
-                 another with --connect HOST:PORT"
-            ),
+            Self::Resolve(error) => write!(f, "cannot find the server's address: {error}"),
+            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
             Self::TimedOut(stage) => write!(
                 f,
-                "the time was up while {stage}; the server may be busy or far away: try again, or \
-                 allow more with --timeout SECONDS"
+                "the time was up while {}",
+                match stage {
+                    Stage::Resolving => "looking up the server's address",
+                    Stage::Connecting => "connecting",
+                    Stage::Reading => "waiting for the reply",
+                }
             ),
             Self::Broken(received, error) => write!(
                 f,
                 "the connection broke after {received} bytes of a reply, which may not be all of \
-                 it: {error}; try again"
+                 it: {error}"
             ),
             Self::ReplyTooLong => write!(
                 f,
@@ -106,11 +113,12 @@ impl std::error::Error for Error {
     }
 }
 
-/// Whether `message` survives the protocol whole, its white space at the ends aside
+/// Whether the protocol keeps all of `message`, except white space at its ends
 /// (SPEC CLIENT-1, CLIENT-2).
 ///
 /// # Errors
-/// What would be cut, and by how much.
+/// [`Error::LineFeed`], [`Error::MessageTooLong`] or [`Error::UpperCaseTooLong`]: what would be cut,
+/// and by how much.
 pub fn check(message: &[u8]) -> Result<(), Error> {
     if let Some(at) = message.iter().position(|b| *b == b'\n') {
         return Err(Error::LineFeed {
@@ -127,13 +135,13 @@ pub fn check(message: &[u8]) -> Result<(), Error> {
     }
 }
 
-/// Sends `message` to `server`, and returns its reply, all within `timeout`.
+/// Sends `message` to `server` and returns the reply, all within `timeout`.
 ///
-/// A name is resolved, and each address that there is is tried until one connects, with an equal
-/// share of the time that is left (SPEC CLIENT-8).
+/// A name is resolved first. Its addresses are tried one after another until one connects; each has
+/// an equal share of the time that is left (SPEC CLIENT-8).
 ///
 /// # Errors
-/// The [`Error`] that kept it from a whole reply. Nothing is sent where [`check`] refuses.
+/// The [`Error`]. Nothing is sent if [`check`] refuses the message.
 pub fn exchange(
     server: impl ToSocketAddrs + Send + 'static,
     message: &[u8],
@@ -155,7 +163,7 @@ pub fn exchange_over(
 ) -> Result<Vec<u8>, Error> {
     check(message)?;
     let written = stream.write_all(&[message, b"\n"].concat());
-    // The reply may be there although writing failed (SPEC CLIENT-7).
+    // The reply may have come even if writing failed (SPEC CLIENT-7).
     let reply = read_reply(stream)?;
     if reply.is_empty() && !process(message).is_empty() {
         return Err(written.map_or_else(|error| Error::Broken(0, error), |()| Error::NoReply));
@@ -164,17 +172,17 @@ pub fn exchange_over(
 }
 
 /// Reads one reply from `stream`, to its end (SPEC CLIENT-3 to CLIENT-5). Interrupted reads are
-/// made again.
+/// repeated.
 ///
 /// # Errors
-/// [`Error::TimedOut`], [`Error::Broken`] or [`Error::ReplyTooLong`]; the last as soon as the
-/// first byte too many is read.
+/// [`Error::TimedOut`], [`Error::Broken`], or [`Error::ReplyTooLong`] as soon as one byte too many is
+/// read.
 pub fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
     let mut reply = Vec::with_capacity(LIMIT + 1);
     match stream.take(LIMIT as u64 + 1).read_to_end(&mut reply) {
         Ok(_) if reply.len() > LIMIT => Err(Error::ReplyTooLong),
         Ok(_) => Ok(reply),
-        Err(error) if is_time_out(&error) => Err(Error::TimedOut("waiting for the reply")),
+        Err(error) if is_time_out(&error) => Err(Error::TimedOut(Stage::Reading)),
         Err(error) => Err(Error::Broken(reply.len(), error)),
     }
 }
@@ -183,8 +191,7 @@ fn resolve(
     server: impl ToSocketAddrs + Send + 'static,
     deadline: Instant,
 ) -> Result<Vec<SocketAddr>, Error> {
-    // The system's resolver knows no deadline of ours, so it is asked from a thread that can be
-    // left behind.
+    // The system's resolver takes no deadline, so it runs in a thread that can be left behind.
     let (sender, receiver) = mpsc::channel();
     let look_up = move || sender.send(server.to_socket_addrs().map(Vec::from_iter));
     thread::Builder::new()
@@ -193,22 +200,22 @@ fn resolve(
     let resolved = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     match resolved {
         Ok(addresses) => addresses.map_err(Error::Resolve),
-        Err(_) => Err(Error::TimedOut("looking up the server's address")),
+        Err(_) => Err(Error::TimedOut(Stage::Resolving)),
     }
 }
 
 fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
     let nowhere = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    let mut failure = Error::Resolve(nowhere);
+    let mut last = Error::Resolve(nowhere);
     for (tried, address) in addresses.iter().enumerate() {
         let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         let attempt =
             remaining(deadline).and_then(|left| TcpStream::connect_timeout(address, left / shares));
         match attempt {
             Ok(stream) => return Ok(stream),
-            Err(error) if is_time_out(&error) => failure = Error::TimedOut("connecting"),
-            Err(error) => failure = Error::Connect(*address, error),
+            Err(error) if is_time_out(&error) => last = Error::TimedOut(Stage::Connecting),
+            Err(error) => last = Error::Connect(*address, error),
         }
     }
-    Err(failure)
+    Err(last)
 }

@@ -1,9 +1,49 @@
-//! The judge: everything that judges an implementation, of this crate or another.
+//! The judge: what decides whether an implementation conforms to SPEC.md.
+//!
+//! It judges a function from bytes to bytes by [`judge_function`], a running server in any language
+//! by a [`ServerJudge`], and anything that takes a stream by the [`exchange_laws`]. It expects what
+//! the [`vectors`] state and what the [`reference`](mod@reference) computes. It never names the implementation in
+//! this crate, except in `fuzz`.
+//!
+//! Judge a function, without a socket:
+//!
+//! ```
+//! use upcase::conformance::judge_function;
+//!
+//! let mine = |request: &[u8]| upcase::clip(request).to_ascii_uppercase(); // ASCII only
+//! let violations = judge_function(&mine);
+//! assert!(violations.iter().any(|violation| violation.rule == "upper.latin-1-last"));
+//! assert!(judge_function(&upcase::process).is_empty());
+//! ```
+//!
+//! Judge a server:
+//!
+//! ```no_run
+//! use upcase::conformance::{ServerJudge, vectors};
+//!
+//! let judge = ServerJudge::new("127.0.0.1:8080".parse().unwrap());
+//! for vector in &vectors::suite().vectors {
+//!     if let Err(violation) = judge.judge(vector) {
+//!         println!("{violation}");
+//!     }
+//! }
+//! ```
+//!
+//! What uses what, from the top: the judges and `fuzz`; the [`vectors`] and the laws; the [`script`]
+//! and the reports; the [`reference`](mod@reference) and the [`clauses`].
 
 pub mod clauses;
 pub mod exchange_laws;
+mod function_judge;
 #[cfg(feature = "arbitrary")]
 pub mod fuzz;
 pub mod laws;
 pub mod reference;
-pub mod server_judge;
+mod report;
+pub mod script;
+mod server_judge;
+pub mod vectors;
+
+pub use function_judge::judge_function;
+pub use report::Violation;
+pub use server_judge::ServerJudge;

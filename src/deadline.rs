@@ -1,11 +1,12 @@
-//! A TCP stream whose every read and write ends by one instant, however the bytes drip
-//! (SPEC TIME-1, CLIENT-8).
+//! A TCP stream with one deadline for all its reads and writes (SPEC TIME-1, CLIENT-8).
+//!
+//! It does not know the protocol. A peer that sends byte by byte cannot extend the deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-/// The time left until `deadline`; an error of kind [`ErrorKind::TimedOut`] where none is, because
+/// The time left until `deadline`. If none is left: an error of kind [`ErrorKind::TimedOut`], because
 /// a socket refuses a time-out of zero.
 pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -16,12 +17,12 @@ pub(crate) fn remaining(deadline: Instant) -> io::Result<Duration> {
     }
 }
 
-/// Whether a read or a write ended because its time was up, which systems report in two ways.
+/// Whether a read or a write ended because its time was up. Systems report that in two ways.
 pub(crate) fn is_time_out(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// A blocking stream with a deadline. From then on, reads and writes fail with
+/// A blocking stream with a deadline. After it, reads and writes fail with
 /// [`ErrorKind::TimedOut`].
 #[derive(Clone, Copy, Debug)]
 pub struct Timed<'a> {
@@ -30,14 +31,14 @@ pub struct Timed<'a> {
 }
 
 impl<'a> Timed<'a> {
-    /// `stream`, until `deadline`.
+    /// Gives `stream` this `deadline`.
     #[must_use]
     pub fn new(stream: &'a TcpStream, deadline: Instant) -> Self {
         Self { stream, deadline }
     }
 
-    /// Makes an `attempt` until the deadline, each time for 7/8 of the time left: a kernel may
-    /// round a socket's time-out up by an eighth.
+    /// Repeats `attempt` until the deadline. Each attempt may take 7/8 of the time left, because a
+    /// kernel may round a socket's time-out up by an eighth.
     fn attempt(
         &self,
         set: fn(&TcpStream, Option<Duration>) -> io::Result<()>,

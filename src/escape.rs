@@ -1,10 +1,11 @@
-//! How bytes from a peer are shown: on one line, printable, readable back (SPEC LOG-3, LOG-5).
+//! How bytes from a peer are shown on a terminal and in a log: as one line of printable characters
+//! (SPEC LOG-3, LOG-5).
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// `bytes` as a byte literal, `b'…'` (SPEC LOG-3): at most four characters for each byte, and
-/// three around them.
+/// `bytes` as a byte literal, `b'…'` (SPEC LOG-3). It has at most four characters for each byte, and
+/// three more.
 ///
 /// ```
 /// use upcase::escape::literal;
@@ -31,27 +32,8 @@ pub fn literal(bytes: &[u8]) -> String {
     shown
 }
 
-/// `bytes` as a byte [`literal`]; where they are more than 64, the first 32 and the last 16 of
-/// them as literals with `…` between, and their number.
-///
-/// ```
-/// use upcase::escape::excerpt;
-/// assert_eq!(excerpt(b"short"), "b'short'");
-/// assert!(excerpt(&[b'a'; 1000]).ends_with("…b'aaaaaaaaaaaaaaaa' (1000 bytes)"));
-/// ```
-#[must_use]
-pub fn excerpt(bytes: &[u8]) -> String {
-    match bytes.len() {
-        ..=64 => literal(bytes),
-        length => {
-            let (first, last) = (literal(&bytes[..32]), literal(&bytes[length - 16..]));
-            format!("{first}…{last} ({length} bytes)")
-        }
-    }
-}
-
-/// `bytes` as the text that they are, where it is well-formed and safe to show, otherwise as a
-/// byte [`literal`] (SPEC LOG-5).
+/// `bytes` as text if they are well-formed and safe to show, otherwise as a byte [`literal`]
+/// (SPEC LOG-5).
 ///
 /// ```
 /// use upcase::escape::text;
@@ -66,7 +48,7 @@ pub fn text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Whether `character` can move the cursor, end the line, or reorder it.
+/// Whether `character` can move the cursor, or end or reorder the line.
 fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -1,15 +1,14 @@
 //! The server's side of one exchange, as a state machine (SPEC section 4).
 //!
-//! [`Exchange::next`] says what is to be done on the connection. Its owner does that, and reports
-//! the result. There is no socket, clock, thread or allocation in it, so blocking code, an event loop,
-//! a fuzzer and a simulation drive the same machine.
+//! [`Exchange::next`] says what to do next on the connection. Its owner does it and reports the
+//! result. The machine has no socket, clock, thread or allocation, so blocking code, an event loop, a
+//! fuzzer and a simulation all drive the same machine.
 //!
 //! It does not know the deadline (SPEC TIME-1): the owner closes the connection then, whatever the
-//! state. And it does not know the transformation: a complete request goes out, and its reply comes
-//! in.
+//! state. It does not know the transformation: it hands out the request and takes the reply.
 //!
-//! [`Exchange::advance`] is such an owner, for any stream. With it, this is a whole conforming
-//! server, with a thread for each connection; the project's tests judge it by the whole suite:
+//! [`Exchange::advance`] drives the machine for any stream. With it, the following is a whole
+//! conforming server with a thread for each connection. The tests judge it by the whole suite.
 //!
 #![doc = concat!("```no_run\n", include_str!("../tests/peers/threads.rs"), "```")]
 
@@ -20,8 +19,8 @@ use crate::LIMIT;
 use crate::deadline::Timed;
 use crate::framing::Framing;
 
-/// The size of the buffer of [`Exchange::advance`], in bytes. It is larger than a request, so that
-/// surplus is discarded in fewer reads.
+/// The size of the buffer of [`Exchange::advance`], in bytes. It is larger than a request, to discard
+/// surplus in fewer reads.
 const READ: usize = 4 * LIMIT;
 
 /// The server's side of one exchange.
@@ -38,7 +37,7 @@ const READ: usize = 4 * LIMIT;
 /// exchange.sent(5);
 /// assert_eq!(exchange.next(), Next::HalfClose);
 /// exchange.half_closed();
-/// assert_eq!(exchange.next(), Next::Read); // and discard: that is surplus
+/// assert_eq!(exchange.next(), Next::Read); // surplus bytes, to be discarded
 /// exchange.ended();
 /// assert_eq!(exchange.next(), Next::Close);
 /// ```
@@ -47,17 +46,17 @@ pub struct Exchange {
     state: State,
 }
 
-/// What is to be done next.
+/// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next<'a> {
     /// Read, and call [`received`](Exchange::received), [`ended`](Exchange::ended) or
     /// [`failed`](Exchange::failed).
     Read,
-    /// The request is complete: call [`reply`](Exchange::reply) with the reply to it.
+    /// This is the request. Call [`reply`](Exchange::reply) with its reply.
     Reply(&'a [u8]),
     /// Write these bytes, and call [`sent`](Exchange::sent) or [`failed`](Exchange::failed).
     Write(&'a [u8]),
-    /// End the sending side, and call [`half_closed`](Exchange::half_closed) or
+    /// End the sending side (half-close), and call [`half_closed`](Exchange::half_closed) or
     /// [`failed`](Exchange::failed).
     HalfClose,
     /// Close the connection: the exchange is over.
@@ -66,16 +65,16 @@ pub enum Next<'a> {
 
 #[derive(Clone, Debug)]
 enum State {
-    /// The request is coming, or is complete.
+    /// The request is being received, or is complete.
     Receiving(Framing),
-    /// `sent` of the `length` bytes of `reply` are written. The half-close follows the last.
+    /// `sent` of the `length` bytes of `reply` were written. The half-close follows the last.
     Replying {
         reply: [u8; LIMIT],
         length: usize,
         sent: usize,
     },
-    /// Closing now, with bytes unread or still under way, would reset the connection, and the reset
-    /// may overtake the reply (SPEC SURPLUS-2).
+    /// Surplus is read and discarded. A close with unread bytes would reset the connection, and the
+    /// reset may overtake the reply (SPEC SURPLUS-2).
     Discarding,
     Over,
 }
@@ -93,8 +92,8 @@ impl Exchange {
         Self::default()
     }
 
-    /// What is to be done next. It changes only by the methods below. A call that does not match
-    /// what is to be done is ignored, but for [`failed`](Self::failed).
+    /// What to do next. Only the methods below change it. They ignore a result of something that was
+    /// not to be done, except for [`failed`](Self::failed).
     #[must_use]
     pub fn next(&self) -> Next<'_> {
         match &self.state {
@@ -110,14 +109,14 @@ impl Exchange {
         }
     }
 
-    /// These bytes were read.
+    /// Reports that these bytes were read.
     pub fn received(&mut self, bytes: &[u8]) {
         if let State::Receiving(framing) = &mut self.state {
             framing.push(bytes);
         }
     }
 
-    /// The end of the stream was read.
+    /// Reports that the end of the stream was read.
     pub fn ended(&mut self) {
         match &mut self.state {
             State::Receiving(framing) => framing.end(),
@@ -126,7 +125,7 @@ impl Exchange {
         }
     }
 
-    /// This is the reply to the request.
+    /// Takes the reply to the request.
     ///
     /// # Panics
     /// If the reply has more than [`LIMIT`] bytes (SPEC CAP-2).
@@ -144,37 +143,37 @@ impl Exchange {
         }
     }
 
-    /// `count` of the bytes were written.
+    /// Reports that `count` of the bytes were written.
     pub fn sent(&mut self, count: usize) {
         if let State::Replying { length, sent, .. } = &mut self.state {
             *sent = sent.saturating_add(count).min(*length);
         }
     }
 
-    /// The sending side was ended.
+    /// Reports that the sending side was ended.
     pub fn half_closed(&mut self) {
         if self.next() == Next::HalfClose {
             self.state = State::Discarding;
         }
     }
 
-    /// The connection has failed, or its deadline has come. Nothing more is sent.
+    /// Reports that the connection has failed or its deadline has come. Nothing more is sent.
     pub fn failed(&mut self) {
         self.state = State::Over;
     }
 
-    /// Does on `stream` what is to be done, with `answer` for the reply to the request, until the
-    /// exchange is over or the stream has to be waited for. Interrupted calls are made again.
+    /// Drives the exchange on `stream` until it is over or the stream is not ready. `answer` computes
+    /// the reply to the request. Interrupted calls are repeated.
     ///
     /// # Errors
-    /// - [`ErrorKind::WouldBlock`] where the stream has nothing yet, or takes nothing yet. Call
-    ///   again when it does. A blocking stream must not say so. At its deadline it must say
-    ///   [`ErrorKind::TimedOut`], as [`Timed`] does.
-    /// - Any other: the stream's own, and [`ErrorKind::WriteZero`] where it takes no more. The
+    /// - [`ErrorKind::WouldBlock`]: the stream is not ready. Call again when it is. A blocking stream
+    ///   must not return this; at its deadline it must return [`ErrorKind::TimedOut`], as [`Timed`]
+    ///   does.
+    /// - Any other error of the stream, or [`ErrorKind::WriteZero`] if it takes no more bytes: the
     ///   exchange has failed.
     ///
     /// # Panics
-    /// As [`reply`](Self::reply), and where `answer` does.
+    /// As [`reply`](Self::reply), and if `answer` does.
     pub fn advance(
         &mut self,
         stream: &mut (impl Duplex + ?Sized),
@@ -212,12 +211,12 @@ impl Exchange {
     }
 }
 
-/// A two-way byte stream whose sending side can be ended alone.
+/// A two-way byte stream that can be half-closed.
 pub trait Duplex: Read + Write {
-    /// Ends the sending side; the other end reads the end of the stream.
+    /// Ends the sending side. The other end reads the end of the stream.
     ///
     /// # Errors
-    /// If the connection is gone.
+    /// If the connection has failed.
     fn half_close(&mut self) -> io::Result<()>;
 }
 

@@ -1,12 +1,10 @@
-//! The framing: where a request ends, given the bytes of a stream as they come
-//! (SPEC FRAME-1 to FRAME-5).
+//! The framing: where a request ends in the bytes of a stream (SPEC FRAME-1 to FRAME-5).
 //!
-//! It does not read, wait or fail: no I/O, no clock, no allocation. [`crate::exchange`] and the
-//! laws put it behind a stream.
+//! It does not read, wait, fail or allocate: its caller passes in the bytes as they come.
 
 use crate::LIMIT;
 
-/// The request at the beginning of a stream, as far as it has come.
+/// The request at the beginning of a stream, as far as it was received.
 ///
 /// ```
 /// let mut framing = upcase::framing::Framing::new();
@@ -23,7 +21,7 @@ pub struct Framing {
 }
 
 impl Framing {
-    /// A stream of which nothing has come yet.
+    /// A stream of which nothing was received yet.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -33,7 +31,7 @@ impl Framing {
         }
     }
 
-    /// Takes the next bytes of the stream. Those behind the request are surplus and are forgotten
+    /// Takes the next bytes of the stream. Bytes after the request are surplus and are discarded
     /// (SPEC SURPLUS-1).
     pub fn push(&mut self, bytes: &[u8]) {
         if self.complete {
@@ -47,13 +45,13 @@ impl Framing {
         self.complete = line_feed.is_some() || self.length == LIMIT;
     }
 
-    /// Takes the end of the stream, which ends the request too (SPEC FRAME-3).
+    /// Takes the end of the stream, which completes the request (SPEC FRAME-3).
     pub fn end(&mut self) {
         self.complete = true;
     }
 
-    /// The request, once it is complete: the bytes up to and with the first LF, or [`LIMIT`]
-    /// bytes, or all that came before the end of the stream.
+    /// The request, once it is complete: the bytes up to the first LF and that LF, or [`LIMIT`]
+    /// bytes, or all bytes before the end of the stream.
     #[must_use]
     pub fn request(&self) -> Option<&[u8]> {
         self.complete.then(|| &self.bytes[..self.length])

@@ -1,33 +1,78 @@
-//! UPCASE: a client sends one short text over TCP; the server trims it, upper-cases it and
-//! sends it back, 1024 bytes at most. This crate is the protocol's reference implementation;
-//! `SPEC.md` is its specification, whose clauses the documentation here cites by their IDs.
+//! UPCASE: a client sends one short text over TCP; the server trims it, upper-cases it and sends it
+//! back, 1024 bytes at most. This crate is the reference implementation. `SPEC.md` is the
+//! specification; the documentation here cites its clauses by their IDs.
+//!
+//! # Transform a text
+//!
+//! [`process`] is the whole transformation, from any bytes to the bytes of the reply:
 //!
 //! ```
 //! assert_eq!(upcase::process("  Olá, servidor!\r\n".as_bytes()), "OLÁ, SERVIDOR!".as_bytes());
 //! ```
 //!
-//! # What is where
+//! # Serve, and ask
 //!
-//! - [`process`] and [`process_into`], [`clip`], [`upper`] and [`LIMIT`]: the pure transformation.
-//! - [`framing`]: where a request ends, given the bytes of a stream as they come.
-//! - [`exchange`]: the server's side of one exchange, as a state machine; [`deadline`]: a stream
-//!   that ends by one instant.
-//! - `server`, with the feature `server`: a listener served by event loops. [`client`]: the other
-//!   side of an exchange.
-//! - [`escape`]: how bytes are shown on a terminal or in a log. [`transcript`]: the server's log.
-//! - `conformance`, with the feature `conformance`: everything that judges an implementation.
+//! `server`, with the feature `server`, serves a listener until it is stopped. [`client`] makes one
+//! exchange:
 //!
-//! Without default features (`default-features = false`) the library has no dependencies.
+#![cfg_attr(feature = "server", doc = "```")]
+#![cfg_attr(not(feature = "server"), doc = "```ignore")]
+//! use std::{num::NonZeroUsize, thread, time::Duration};
+//! use upcase::{client, server};
+//!
+//! let timeout = Duration::from_secs(5);
+//! let listener = server::listen("127.0.0.1:0".parse().unwrap())?;
+//! let server = server::Server::new(listener, timeout, NonZeroUsize::new(100).unwrap())?;
+//! let (address, stop) = (server.address(), server.stop_handle());
+//! let serving = thread::spawn(|| server.run(&upcase::process));
+//!
+//! assert_eq!(client::exchange(address, "straße".as_bytes(), timeout).unwrap(), b"STRASSE");
+//!
+//! stop.stop();
+//! serving.join().unwrap()?;
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! For a server of your own, [`exchange`] is the server's side of one exchange as a state machine,
+//! without a socket, and [`framing`] is its first part.
+//!
+//! # Judge a function
+//!
+//! `conformance`, with the feature `conformance`, judges other implementations. It needs no socket
+//! for a function:
+//!
+#![cfg_attr(feature = "conformance", doc = "```")]
+#![cfg_attr(not(feature = "conformance"), doc = "```ignore")]
+//! let mine = |request: &[u8]| upcase::process(request); // yours
+//! for violation in upcase::conformance::judge_function(&mine) {
+//!     panic!("{violation}");
+//! }
+//! ```
+//!
+//! # Judge a server
+//!
+//! The same vectors judge a server in any language over TCP. From a clone of the project,
+//! `UPCASE_SERVER=HOST:PORT cargo test --test conformance` does it; from Rust:
+//!
+#![cfg_attr(feature = "conformance", doc = "```no_run")]
+#![cfg_attr(not(feature = "conformance"), doc = "```ignore")]
+//! use upcase::conformance::{ServerJudge, vectors::suite};
+//!
+//! let judge = ServerJudge::new("127.0.0.1:8080".parse().unwrap());
+//! let judged = suite().vectors.iter().map(|vector| judge.judge(vector));
+//! println!("{} violations", judged.filter(Result::is_err).count());
+//! ```
+//!
+//! # Features
+//!
+//! `cli` (the default) is for the two programs and includes `server`. A user of the library can leave
+//! it out: with `default-features = false` the crate has no dependencies.
 //!
 //! # Limits
 //!
-//! Requests and replies are of [`LIMIT`] bytes at most. The mapping is that of Unicode 17.0.0,
-//! whatever the toolchain: the table is this crate's own.
-//!
-//! # What this is not
-//!
-//! There is no encryption, no authentication, no second request on a connection, no
-//! locale-dependent casing and no normalisation.
+//! A request and a reply have at most [`LIMIT`] bytes, and a connection carries one of each. The
+//! mapping is that of Unicode 17.0.0 with any toolchain: the table is part of this crate. There is no
+//! encryption, no authentication, no locale-dependent casing and no normalisation.
 
 pub mod client;
 #[cfg(feature = "conformance")]
@@ -41,8 +86,7 @@ mod process;
 pub mod server;
 pub mod transcript;
 
-pub use process::uppercase::{BUFFER, upper};
-pub use process::{LIMIT, clip, process, process_into};
+pub use process::{LIMIT, clip, process, process_into, upper};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

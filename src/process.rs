@@ -1,18 +1,21 @@
-//! The pure transformation: `process = clip ∘ upper ∘ clip`, `clip = trim ∘ cap`.
+//! The pure transformation: `process = clip ∘ upper ∘ clip`, `clip = trim ∘ cap` (SPEC section 3).
 //!
-//! Rules of this file: total over every `&[u8]`, no panic, no I/O, no clock, no state.
-
-use uppercase::{BUFFER, map};
+//! Rules of this file: every `&[u8]` has a result, and nothing here panics, does I/O, reads a clock
+//! or keeps state.
 
 mod table;
-pub(crate) mod uppercase;
+mod uppercase;
+
+pub use uppercase::upper;
+
+use uppercase::BUFFER;
 
 /// The most bytes that a request or a reply has (SPEC CAP-2).
 pub const LIMIT: usize = 1024;
 
 /// The reply to `request`: clipped, upper-cased, clipped again (SPEC PROC-1).
 ///
-/// It is at most [`LIMIT`] bytes, has no white space at either end, and is its own reply:
+/// It has at most [`LIMIT`] bytes and no white space at either end, and it is its own reply:
 /// `process` is idempotent. Any bytes are a request (SPEC PROC-2); only the first [`LIMIT`] of
 /// them count.
 ///
@@ -24,23 +27,32 @@ pub const LIMIT: usize = 1024;
 /// ```
 #[must_use]
 pub fn process(request: &[u8]) -> Vec<u8> {
-    process_into(request, &mut [0; BUFFER]).to_vec()
+    mapped(request, &mut [0; BUFFER]).to_vec()
 }
 
-/// The same reply in `buffer`, without any allocation.
+/// The same reply in `buffer`, without an allocation.
 ///
 /// ```
-/// let mut buffer = [0; upcase::BUFFER];
+/// let mut buffer = [0; upcase::LIMIT];
 /// assert_eq!(upcase::process_into(b" hello\n", &mut buffer), b"HELLO");
 /// ```
 #[must_use]
-pub fn process_into<'a>(request: &[u8], buffer: &'a mut [u8; BUFFER]) -> &'a [u8] {
-    let (_, filled) = map(clip(request), buffer);
+pub fn process_into<'a>(request: &[u8], buffer: &'a mut [u8; LIMIT]) -> &'a [u8] {
+    let mut block = [0; BUFFER];
+    let reply = mapped(request, &mut block);
+    let buffer = &mut buffer[..reply.len()];
+    buffer.copy_from_slice(reply);
+    buffer
+}
+
+#[inline]
+fn mapped<'a>(request: &[u8], buffer: &'a mut [u8; BUFFER]) -> &'a [u8] {
+    let (_, filled) = uppercase::map(clip(request), buffer);
     clip(&buffer[..filled])
 }
 
-/// What of `bytes` a message keeps: capped at [`LIMIT`] bytes, then trimmed (SPEC CAP-1 to
-/// CAP-3, TRIM-1, TRIM-2).
+/// The part of `bytes` that a message keeps: capped at [`LIMIT`] bytes, then trimmed
+/// (SPEC CAP-1 to CAP-3, TRIM-1, TRIM-2).
 ///
 /// ```
 /// assert_eq!(upcase::clip(b"\t hello \n"), b"hello");
@@ -51,8 +63,8 @@ pub fn clip(bytes: &[u8]) -> &[u8] {
     trim(cap(bytes))
 }
 
-/// The first [`LIMIT`] bytes, less an incomplete character at their very end. A sequence shorter
-/// than the limit was not cut, so whatever it ends with is its own.
+/// The first [`LIMIT`] bytes, without an incomplete character at their very end. A sequence
+/// shorter than the limit was not cut, so it keeps whatever it ends with.
 fn cap(bytes: &[u8]) -> &[u8] {
     let Some(head) = bytes.get(..LIMIT) else {
         return bytes;
@@ -63,7 +75,7 @@ fn cap(bytes: &[u8]) -> &[u8] {
 
 /// Whether `tail` is a proper prefix of a well-formed character.
 fn is_incomplete(tail: &[u8]) -> bool {
-    // Nothing valid, and an error that says "the input ended" rather than "this byte is wrong".
+    // Nothing is valid, and the error says "the input ended", not "this byte is wrong".
     std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
 }
 
@@ -79,7 +91,7 @@ fn trim(bytes: &[u8]) -> &[u8] {
     &bytes[first..=last]
 }
 
-/// The six bytes of SPEC section 1. [`u8::is_ascii_whitespace`] leaves out 0B.
+/// One of the six bytes of SPEC section 1. [`u8::is_ascii_whitespace`] lacks 0B.
 const fn is_white_space(byte: u8) -> bool {
     matches!(byte, b'\t'..=b'\r' | b' ')
 }

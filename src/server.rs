@@ -1,11 +1,11 @@
-//! Serves a listener: one exchange a connection, many connections at once, until it is stopped.
+//! Serves a listener: many connections at once, one exchange on each, until it is stopped.
 //!
-//! One event loop runs for each processor, in a thread of its own. All loops wait on the same
-//! listener, and each on the connections that it has accepted. The limit of connections is divided
+//! One event loop runs for each processor, each in its own thread. All loops wait on the same
+//! listener, and each waits on the connections that it has accepted. The connection limit is divided
 //! between the loops. No thread is started after the start.
 //!
-//! - [`event_loop`]: what a loop does, over any world.
-//! - `places`: the connections that a loop holds, and their deadlines.
+//! - [`event_loop`]: what a loop does, in any world.
+//! - `places`: the connections of a loop and their deadlines.
 //! - `sockets`: the world of real sockets.
 
 use std::io::{self, ErrorKind};
@@ -17,8 +17,9 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Waker;
+use socket2::{Domain, Socket, Type};
 
-use event_loop::{EventLoop, World as _};
+use event_loop::{EventLoop, QUEUE, World as _};
 use sockets::Sockets;
 
 pub mod event_loop;
@@ -28,37 +29,54 @@ mod sockets;
 /// The longest time that a server may give a connection (SPEC TIME-1).
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many connections a listener should queue. The standard library uses 128. When that queue is
-/// full, TCP tries again only after a second.
-pub const BACKLOG: i32 = 4096;
+/// How many descriptors an event loop has, besides those of its connections.
+const LOOP_DESCRIPTORS: usize = 3;
 
-/// How many descriptors an event loop takes, beside those of its connections.
-pub const LOOP_DESCRIPTORS: usize = 3;
+/// A listener on `address`, with a longer queue than the standard library's. (When a queue is full,
+/// TCP tries again only after a second.) A restart on the same port works at once, and `[::]`
+/// accepts IPv4 too.
+///
+/// # Errors
+/// The system's.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // Otherwise the old connections of an earlier run would keep the port.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(QUEUE.try_into().unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
 
-/// How many event loops a server has, if it may hold as many connections: one for each processor.
+/// How many file descriptors a server needs, besides its listener and one for each connection.
 #[must_use]
-pub fn event_loops() -> usize {
+pub fn descriptors() -> usize {
+    LOOP_DESCRIPTORS * event_loops()
+}
+
+/// How many event loops a server has at most: one for each processor.
+fn event_loops() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// What a server does with requests.
+/// What a server does with requests. Any `fn(&[u8]) -> Vec<u8>` is a service.
 pub trait Service: Sync {
-    /// The reply to `request`, which came from `peer`: at most [`LIMIT`](crate::LIMIT) bytes.
+    /// The reply to `request` from `peer`: at most [`LIMIT`](crate::LIMIT) bytes.
     ///
     /// All other connections of the event loop wait while this runs, so it must not block. If it
-    /// panics, or the reply is too long, only this connection is closed.
+    /// panics or returns too many bytes, that connection is closed, and no other.
     fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8>;
 
-    /// Called once, before the first connection is accepted. From then on the server starts no
-    /// thread.
+    /// Called once, before the first connection is accepted. The server starts no thread after this.
     fn on_start(&self) {}
 
-    /// Called where a connection could not be accepted or watched, for the reason in `error`. The
-    /// server goes on. This may be called often, and must not block.
+    /// Called when a connection could not be accepted or watched. The server continues. This may be
+    /// called often, and must not block.
     fn on_error(&self, _error: &io::Error) {}
 }
 
-/// A bare function is a service that does not look at peers.
 impl<F: Fn(&[u8]) -> Vec<u8> + Sync> Service for F {
     fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
         self(request)
@@ -95,29 +113,29 @@ pub struct Server {
 pub struct StopHandle(Arc<[Waker]>);
 
 impl StopHandle {
-    /// Stops the server. Clients that have connected by now are answered, and [`Server::run`]
-    /// returns at most one time-out from now (SPEC TIME-5).
+    /// Stops the server. Clients that are connected now still get their reply, and [`Server::run`]
+    /// returns after at most one time-out (SPEC TIME-5).
     ///
-    /// The listener closes as soon as the queued connections have been accepted: at once, unless
-    /// the server holds as many connections as it may.
+    /// The listener closes when the queued connections have been accepted. That is at once, unless
+    /// the server holds its maximum of connections.
     pub fn stop(&self) {
         for waker in &*self.0 {
-            // This fails only if a wake-up is pending already, or the loop has ended.
+            // It fails only if a wake-up is already pending or the loop has ended.
             let _ = waker.wake();
         }
     }
 }
 
 impl Server {
-    /// A server that will give each connection accepted from `listener` the time `timeout`, and
-    /// hold at most `max_connections` at once. More wait in the listener's queue.
+    /// A server for the connections of `listener`. Each connection may take the time `timeout`, and
+    /// there are at most `max_connections` at once; more wait in the listener's queue.
     ///
-    /// It takes a descriptor for each connection, one for the listener, and
-    /// [`LOOP_DESCRIPTORS`] for each of its [`event_loops`]. The listener is made non-blocking.
+    /// The server needs a file descriptor for each connection, one for the listener, and as many
+    /// more as [`descriptors`] returns. It makes the listener non-blocking.
     ///
     /// # Errors
-    /// Of kind [`ErrorKind::InvalidInput`] where `timeout` is zero or more than [`MAX_TIMEOUT`];
-    /// otherwise the system's, for the listener or for lack of descriptors.
+    /// [`ErrorKind::InvalidInput`] if `timeout` is zero or more than [`MAX_TIMEOUT`]; otherwise the
+    /// system's, for example for lack of descriptors.
     pub fn new(
         listener: TcpListener,
         timeout: Duration,
@@ -151,39 +169,38 @@ impl Server {
         })
     }
 
-    /// The address that the server listens on, with the port that it really has.
+    /// The address that the server listens on, with its actual port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What stops the server.
+    /// A handle that stops the server.
     #[must_use]
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }
 
-    /// Serves until it is stopped and every exchange under way is over.
+    /// Serves until it is stopped and every open exchange is over.
     ///
     /// # Errors
-    /// Where a thread cannot be started, or the system refuses to wait for events. The server stops
-    /// then.
+    /// If a thread cannot be started, or the system fails to wait for events. Then the server stops.
     pub fn run(self, service: &dyn Service) -> io::Result<()> {
         let Self { loops, stop, .. } = self;
         let stop = &stop;
         thread::scope(|scope| {
-            // All threads start before the first of them serves.
+            // All threads are started before the first of them serves.
             let (ready, is_ready) = mpsc::channel();
             let start = |(sockets, event_loop)| {
                 let ready = ready.clone();
                 let (start, is_started) = mpsc::channel();
                 let work = move || {
-                    // Whatever ends one loop ends them all.
+                    // When one loop ends, for any reason, all end.
                     let _stopping = StopOnDrop(stop);
                     let _ = ready.send(());
                     match is_started.recv() {
                         Ok(()) => serve(sockets, event_loop, service, stop),
-                        // The channel is closed: another thread could not be started.
+                        // The channel was closed: another thread could not be started.
                         Err(mpsc::RecvError) => Ok(()),
                     }
                 };
@@ -213,7 +230,7 @@ impl Drop for StopOnDrop<'_> {
     }
 }
 
-/// The life of one loop's thread.
+/// Runs one loop until it is over.
 fn serve(
     mut sockets: Sockets,
     mut event_loop: EventLoop<Sockets>,
@@ -227,7 +244,7 @@ fn serve(
         let was_listening = sockets.is_listening();
         event_loop.turn(&mut sockets, service, events.drain(..));
         if was_listening && !sockets.is_listening() {
-            stop.stop(); // the other loops close it too, also those that are full
+            stop.stop(); // so that the other loops close it too, even if they are full
         }
     }
     Ok(())

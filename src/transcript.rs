@@ -1,9 +1,9 @@
-//! The server's transcript (SPEC LOG-1, LOG-2, LOG-4), and what it has to complain of.
+//! The server's transcript (SPEC LOG-1, LOG-2, LOG-4) and its warnings.
 //!
 //! A write to a pipe that nobody reads can block, so the threads that serve clients do not write.
-//! They put an entry into a bounded queue, or count it as dropped where the queue is full. Two
-//! other threads write: one the transcript ([`Transcript::run`]), one the complaints
-//! ([`Complaints::run`]), so that neither output can hold up the other. The program starts both.
+//! They put an entry into a bounded queue; if the queue is full, they count it as dropped. Two other
+//! threads write: one the transcript ([`Transcript::run`]), one the warnings ([`Warnings::run`]), so
+//! that a blocked output does not delay the other. The program starts both threads.
 
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -16,77 +16,77 @@ use std::time::Duration;
 use crate::clip;
 use crate::escape::literal;
 
-/// How many entries wait at most to be written. At about 1 KiB each this bounds the memory that a
-/// stuck output costs.
+/// How many entries the queue holds. At about 1 KiB each, this bounds the memory that a blocked
+/// output costs.
 const QUEUE: usize = 4096;
 
-/// How many bytes are gathered to be written at once, so that a busy log costs few system calls.
+/// How many bytes are collected for one write, so that a busy log makes few system calls.
 const BATCH: usize = 64 * 1024;
 
-/// How many bytes an entry has at most: four for each of the request, and some around them.
+/// The maximum length of an entry in bytes: four for each byte of the request, and some more.
 const ENTRY: usize = 5 * 1024;
 
-/// How long entries gather before the next are written: to be woken for each would cost more than
-/// writing them.
+/// How long entries are collected after a write. To wake the thread for each would cost more than to
+/// write it.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// The least time between two complaints, so that a fault that repeats does not fill a disk.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(5);
+/// The minimum time between two warnings, so that a repeated error does not fill a disk.
+const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
 enum Entry {
     Ready(SocketAddr),
     Request(IpAddr, Vec<u8>),
-    /// Nothing: it wakes the writer.
+    /// No entry: it wakes the writer.
     Close,
 }
 
-/// The near end of the log: takes entries and never waits.
+/// The end of the log that takes entries and warnings. It never waits.
 #[derive(Clone)]
 pub struct Log {
     queue: SyncSender<Entry>,
     shared: Arc<Shared>,
 }
 
-/// The far end that writes the transcript.
+/// The end that writes the transcript.
 pub struct Transcript {
     queue: Receiver<Entry>,
     shared: Arc<Shared>,
 }
 
-/// The far end that writes complaints.
-pub struct Complaints(Arc<Shared>);
+/// The end that writes the warnings.
+pub struct Warnings(Arc<Shared>);
 
-/// What the ends share.
+/// The state that the ends share.
 #[derive(Default)]
 struct Shared {
-    /// Requests left in the queue, and not written yet.
+    /// Requests that are in the queue or being written.
     queued: AtomicU64,
-    /// Requests given up, and not reported yet.
+    /// Dropped requests that are not reported yet.
     dropped: AtomicU64,
     is_closed: AtomicBool,
-    unsaid: Mutex<Unsaid>,
-    /// Something is to be said.
+    pending: Mutex<Pending>,
+    /// There is a change in `pending`.
     changed: Condvar,
 }
 
-/// What is to be said.
+/// The warnings that are not written yet.
 #[derive(Default)]
-struct Unsaid {
-    complaint: Option<String>,
-    /// How many complaints there were beside that one.
+struct Pending {
+    warning: Option<String>,
+    /// How many more warnings there were, whose text is not kept.
     others: u64,
-    /// Why writing the transcript fails.
-    trouble: Option<io::Error>,
-    /// Whether it failed the last time.
+    /// Why writing the transcript fails, if that is not reported yet.
+    write_error: Option<io::Error>,
+    /// Whether the last write of the transcript failed.
     is_failing: bool,
-    /// Whether the last line was said so short a time ago that nothing is to be said yet.
+    /// Whether less than [`WARNING_INTERVAL`] has passed since the last warning.
     is_silent: bool,
     is_finishing: bool,
 }
 
-/// A log, of three ends.
+/// A log with its three ends.
 #[must_use]
-pub fn channel() -> (Log, Transcript, Complaints) {
+pub fn channel() -> (Log, Transcript, Warnings) {
     let (sender, receiver) = sync_channel(QUEUE);
     let shared = Arc::<Shared>::default();
     let log = Log {
@@ -97,45 +97,45 @@ pub fn channel() -> (Log, Transcript, Complaints) {
         queue: receiver,
         shared: Arc::clone(&shared),
     };
-    (log, transcript, Complaints(shared))
+    (log, transcript, Warnings(shared))
 }
 
 impl Log {
-    /// Notes that the server is ready at `address` (SPEC LOG-1).
+    /// Records that the server is ready at `address` (SPEC LOG-1).
     pub fn ready(&self, address: SocketAddr) {
         let _ = self.queue.try_send(Entry::Ready(address));
     }
 
-    /// Notes a `request` from `peer` (SPEC LOG-2).
+    /// Records a `request` from `peer` (SPEC LOG-2).
     pub fn request(&self, peer: IpAddr, request: &[u8]) {
-        // Counted first, so that the writer never takes off what is not on the count yet.
+        // Counted first, so that the writer never subtracts a request that is not counted yet.
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
         let request = clip(request);
         let mut copy = Vec::new();
-        let noted = copy.try_reserve_exact(request.len()).is_ok() && {
+        let queued = copy.try_reserve_exact(request.len()).is_ok() && {
             copy.extend_from_slice(request);
             self.queue.try_send(Entry::Request(peer, copy)).is_ok()
         };
-        if !noted {
+        if !queued {
             self.shared.count_dropped(1);
             self.shared.queued.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Notes something that the operator should know, as one line without a line feed. Of many
-    /// complaints one is printed every five seconds, with the number of those that were not.
-    pub fn complain(&self, complaint: String) {
-        let mut unsaid = self.shared.unsaid();
-        if unsaid.complaint.is_none() && !unsaid.is_silent {
-            unsaid.complaint = Some(complaint);
+    /// Records a warning for the operator: one line, without a line feed. At most one warning is
+    /// written every five seconds, with the number of those that were not.
+    pub fn warn(&self, warning: String) {
+        let mut pending = self.shared.pending();
+        if pending.warning.is_none() && !pending.is_silent {
+            pending.warning = Some(warning);
         } else {
-            unsaid.others += 1;
+            pending.others += 1;
         }
         self.shared.changed.notify_all();
     }
 
-    /// The number of requests that were noted and are at this moment neither written nor reported
-    /// as missing.
+    /// The number of recorded requests that are at this moment neither written nor reported as
+    /// missing.
     #[must_use]
     pub fn missing(&self) -> u64 {
         let Shared {
@@ -144,65 +144,65 @@ impl Log {
         queued.load(Ordering::Relaxed) + dropped.load(Ordering::Relaxed)
     }
 
-    /// Ends the log: the transcript ends when what has been noted is written.
+    /// Closes the log. The transcript ends when all recorded requests are written.
     pub fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
-        // Where the queue is full, the writer is awake.
+        // If the queue is full, the writer is awake.
         let _ = self.queue.try_send(Entry::Close);
     }
 
-    /// Ends the complaints. Requests that are not written by now count as missing; that count, and
-    /// what else there is to say, is said before the end.
+    /// Ends the warnings. Requests that are not written now count as missing. That count and all
+    /// pending warnings are written before the end.
     pub fn finish(&self) {
-        self.shared.unsaid().is_finishing = true;
+        self.shared.pending().is_finishing = true;
         self.shared.changed.notify_all();
     }
 }
 
 impl Shared {
-    /// No update under this lock can be left half done by a panic.
-    fn unsaid(&self) -> MutexGuard<'_, Unsaid> {
-        self.unsaid.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A poisoned lock is fine: no panic can interrupt an update under it.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts requests as given up.
+    /// Counts requests as dropped.
     fn count_dropped(&self, count: u64) {
         if count > 0 && self.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
-            drop(self.unsaid());
+            drop(self.pending()); // so that the other thread is not between a look and its wait
             self.changed.notify_all();
         }
     }
 
-    /// The next thing to say, if there is one: a complaint; or why writing fails; or, when it goes
-    /// on, how many requests are missing.
-    fn next_line(&self, unsaid: &mut Unsaid) -> Option<String> {
-        let line = if let Some(complaint) = unsaid.complaint.take() {
-            Some(complaint)
-        } else if let Some(error) = unsaid.trouble.take() {
+    /// The next line to write, if there is one: a warning; or why writing the transcript fails; or,
+    /// when it works again, how many requests are missing.
+    fn next_line(&self, pending: &mut Pending) -> Option<String> {
+        let line = if let Some(warning) = pending.warning.take() {
+            Some(warning)
+        } else if let Some(error) = pending.write_error.take() {
             Some(format!("cannot write the log, serving goes on: {error}"))
-        } else if !unsaid.is_failing && self.dropped.load(Ordering::Relaxed) > 0 {
+        } else if !pending.is_failing && self.dropped.load(Ordering::Relaxed) > 0 {
             let missing = self.dropped.swap(0, Ordering::Relaxed);
             Some(format!("{missing} requests are missing from the log"))
         } else {
             None
         };
-        let others = match std::mem::take(&mut unsaid.others) {
+        let others = match std::mem::take(&mut pending.others) {
             0 => return line,
-            others => format!("{others} more complaints were not printed"),
+            others => format!("{others} more warnings were not printed"),
         };
         Some(line.map_or(others.clone(), |line| format!("{line} ({others})")))
     }
 }
 
 impl Transcript {
-    /// Writes entries to `out` until the [`Log`] is closed or gone and nothing is left. Failing to
-    /// write stops neither this nor the server: the requests concerned are counted (SPEC LOG-4).
+    /// Writes entries to `out` until the [`Log`] is closed or dropped and no entry is left. A failed
+    /// write stops neither this nor the server: its requests are counted (SPEC LOG-4).
     pub fn run(self, out: impl Write) {
         let mut lines = Lines {
             out,
             is_torn: false,
         };
-        // All the memory that this needs, so that none can be lacking later.
+        // All memory that this needs, so that it cannot be lacking later.
         let mut batch = Vec::with_capacity(BATCH + ENTRY);
         let mut ends = Vec::with_capacity(QUEUE);
         while let Some(first) = self.next() {
@@ -219,7 +219,7 @@ impl Transcript {
         }
     }
 
-    /// Waits for the next entry; none comes any more where the log is closed or gone.
+    /// Waits for the next entry; `None` if the log is closed or dropped.
     fn next(&self) -> Option<Entry> {
         match self.queue.try_recv() {
             Err(TryRecvError::Empty) if self.shared.is_closed.load(Ordering::SeqCst) => None,
@@ -228,22 +228,22 @@ impl Transcript {
         }
     }
 
-    /// Writes `batch`, in which requests end at `ends`, and empties both.
+    /// Writes `batch`, in which requests end at the offsets `ends`, and empties both.
     fn write(&self, lines: &mut Lines<impl Write>, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
         if batch.is_empty() {
-            return; // whether writing would fail stays unknown
+            return; // this does not show whether writing works
         }
         let mut written = 0;
         let outcome = lines.write(batch, &mut written);
-        let mut unsaid = self.shared.unsaid();
-        if unsaid.is_failing != outcome.is_err() {
-            unsaid.is_failing = outcome.is_err();
-            unsaid.trouble = unsaid.trouble.take().or(outcome.err());
+        let mut pending = self.shared.pending();
+        if pending.is_failing != outcome.is_err() {
+            pending.is_failing = outcome.is_err();
+            pending.write_error = pending.write_error.take().or(outcome.err());
             self.shared.changed.notify_all();
         }
-        drop(unsaid);
+        drop(pending);
         let lost = ends.iter().filter(|end| **end > written).count();
-        // In this order, for the count never to be too low.
+        // In this order, so that the count is never too low.
         self.shared.count_dropped(lost as u64);
         self.shared
             .queued
@@ -253,7 +253,7 @@ impl Transcript {
     }
 }
 
-/// Appends the lines of `entry` to `batch`, and the end of a request to `ends`.
+/// Appends the lines of `entry` to `batch`, and the offset of a request's end to `ends`.
 fn append(entry: &Entry, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
     // Writing to a vector does not fail.
     let _ = match entry {
@@ -268,15 +268,15 @@ fn append(entry: &Entry, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
     };
 }
 
-/// The transcript itself.
+/// An output for lines.
 struct Lines<W> {
     out: W,
-    /// Whether it stopped in the middle of a line, which the next must not run into.
+    /// Whether the last write stopped within a line. Then the next line must not continue it.
     is_torn: bool,
 }
 
 impl<W: Write> Lines<W> {
-    /// Writes `lines`. On an error, `written` is the number of bytes known to be written.
+    /// Writes `lines`. After an error, `written` is the number of bytes that are known to be written.
     fn write(&mut self, lines: &[u8], written: &mut usize) -> io::Result<()> {
         if self.is_torn {
             self.out.write_all(b"\n")?;
@@ -293,42 +293,42 @@ impl<W: Write> Lines<W> {
                 Err(error) => return Err(error),
             }
         }
-        // If flushing fails, possibly nothing was written.
+        // If flushing fails, maybe nothing was written.
         self.out.flush().inspect_err(|_| *written = 0)
     }
 }
 
-impl Complaints {
-    /// Writes complaints to `err`, each in a line that begins with the program's `name`, at most
-    /// one every five seconds, until [`Log::finish`] is called. Then the rest is said at once,
-    /// with the count of the requests that are missing (SPEC LOG-4).
+impl Warnings {
+    /// Writes warnings to `err`, each on a line that begins with the program's `name`, at most one
+    /// every five seconds, until [`Log::finish`] is called. Then it writes the rest at once, with the
+    /// count of missing requests (SPEC LOG-4).
     pub fn run(self, name: &str, mut err: impl Write) {
-        // That standard error cannot be written to can be told nowhere.
-        let mut say = |line| drop(err.write_all(format!("{name}: {line}\n").as_bytes()));
+        // An error here cannot be reported anywhere.
+        let mut write = |line| drop(err.write_all(format!("{name}: {line}\n").as_bytes()));
         let Self(shared) = self;
-        let mut unsaid = shared.unsaid();
-        while !unsaid.is_finishing {
-            if let Some(line) = shared.next_line(&mut unsaid) {
-                unsaid.is_silent = true;
-                drop(unsaid);
-                say(line);
+        let mut pending = shared.pending();
+        while !pending.is_finishing {
+            if let Some(line) = shared.next_line(&mut pending) {
+                pending.is_silent = true;
+                drop(pending);
+                write(line);
                 let silence = (shared.changed).wait_timeout_while(
-                    shared.unsaid(),
-                    COMPLAINT_INTERVAL,
-                    |unsaid| !unsaid.is_finishing,
+                    shared.pending(),
+                    WARNING_INTERVAL,
+                    |pending| !pending.is_finishing,
                 );
-                (unsaid, _) = silence.unwrap_or_else(PoisonError::into_inner);
-                unsaid.is_silent = false;
+                (pending, _) = silence.unwrap_or_else(PoisonError::into_inner);
+                pending.is_silent = false;
             } else {
-                let changed = shared.changed.wait(unsaid);
-                unsaid = changed.unwrap_or_else(PoisonError::into_inner);
+                let changed = shared.changed.wait(pending);
+                pending = changed.unwrap_or_else(PoisonError::into_inner);
             }
         }
-        unsaid.is_failing = false;
+        pending.is_failing = false;
         let unwritten = shared.queued.load(Ordering::Relaxed);
         shared.dropped.fetch_add(unwritten, Ordering::Relaxed);
-        while let Some(line) = shared.next_line(&mut unsaid) {
-            say(line);
+        while let Some(line) = shared.next_line(&mut pending) {
+            write(line);
         }
     }
 }

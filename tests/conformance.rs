@@ -1,248 +1,221 @@
-//! Judges a server by every vector, each a test of its own.
+//! Judges a server by every vector. Each vector is a test.
 //!
-//! `cargo test --test conformance` judges this project's server. With `UPCASE_SERVER=HOST:PORT`
-//! in the environment it judges the one that runs there instead, in whatever language.
+//! `cargo test --test conformance` judges this project's server. With `UPCASE_SERVER=HOST:PORT` in
+//! the environment it judges the server that runs there, in whatever language.
 //!
-//! Vectors are judged one after another, so that a server that dies is blamed on the vector that
-//! killed it; but those that wait for the server's deadline wait side by side, at the beginning.
+//! Vectors are judged one after another, so that it is clear which of them the server failed at. Only
+//! those that wait for the server's deadline are judged at the same time.
 
-mod judging;
-mod programs;
+mod common {
+    pub mod nowhere;
+    pub mod process;
+    pub mod program;
+}
 
 use std::env::{self, VarError};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::{Command, ExitCode};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{OnceLock, RwLock};
 use std::thread;
 
-use judging::side_by_side;
-use libtest_mimic::{Arguments, Failed, Trial};
-use programs::Server;
-use upcase::conformance::server_judge::{ExpectedEnd, Failure, Judge, PATIENCE, Vector, suite};
+use assert_cmd::cargo::cargo_bin;
+use common::nowhere::nowhere;
+use common::program::Program;
+use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use upcase::conformance::vectors::{End, Vector, suite};
+use upcase::conformance::{ServerJudge, Violation};
 use upcase::exchange::Exchange;
 
 /// The variable that names another server.
 const SERVER: &str = "UPCASE_SERVER";
 
-/// What a test of a vector comes to.
-type Judged = Result<(), Failure>;
+/// The judge of the server, if a test needs it.
+static JUDGE: OnceLock<ServerJudge> = OnceLock::new();
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.bench = false; // it would leave all of them out
-    // One after another, unless the caller asks for more.
-    arguments.test_threads.get_or_insert(1);
-    let (slow, quick): (Vec<&Vector>, Vec<&Vector>) = suite()
-        .vectors
-        .iter()
-        .partition(|vector| vector.expect.end != ExpectedEnd::Fin);
-    let chosen = |vector: &&Vector| is_chosen(&arguments, vector);
-    let count = slow
-        .iter()
-        .chain(&quick)
-        .filter(|vector| chosen(vector))
-        .count();
+    match run() {
+        Ok(conclusion) => conclusion.exit_code(),
+        Err(reason) => {
+            eprintln!("conformance: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<Conclusion, String> {
     let named = match env::var(SERVER) {
         Ok(named) => Some(named),
         Err(VarError::NotPresent) => None,
-        Err(VarError::NotUnicode(_)) => return refuse(&format!("{SERVER} is not HOST:PORT")),
+        Err(VarError::NotUnicode(_)) => return Err(format!("{SERVER} is not HOST:PORT")),
     };
+    let mut trials = vector_trials();
+    if named.is_none() {
+        trials.extend(runner_trials());
+    }
+    let mut arguments = Arguments::from_args();
+    arguments.bench = false; // otherwise no test would run
+    arguments.test_threads.get_or_insert(4);
+    if arguments.list {
+        return Ok(libtest_mimic::run(&arguments, trials));
+    }
 
-    let mut own = None;
-    let mut judge = None;
-    if count > 0 && !arguments.list {
-        let found = match &named {
-            Some(named) => find(named),
-            // Its deadline is short, for this project's own tests to be.
-            None => Ok(own
-                .insert(Server::start(&["--timeout", "2", "--quiet"]))
-                .address()),
-        };
-        match found.map(Judge::new).and_then(|judge| {
-            judge
-                .plain_exchange()
-                .map(|()| judge)
-                .map_err(|failure| failure.to_string())
-        }) {
-            Ok(found) => judge = Some(found),
-            Err(why) => return refuse(&why),
-        }
-    } else if let Some(named) = named.as_ref().filter(|_| !arguments.list) {
-        return refuse(&format!(
+    if let Some(named) = &named
+        && trials.iter().all(|trial| arguments.is_filtered_out(trial))
+    {
+        return Err(format!(
             "no vector has such a name, so {named} was not judged at all"
         ));
     }
-
-    let chosen_slow = slow.iter().copied().filter(chosen).collect();
-    let side_by_side = Arc::new(SideBySide {
-        vectors: chosen_slow,
-        judged: OnceLock::new(),
-    });
-    let mut trials = Vec::new();
-    for vector in slow {
-        let side_by_side = Arc::clone(&side_by_side);
-        trials.push(Trial::test(&vector.id, move || {
-            told(vector, judge, |judge| side_by_side.judged(judge, vector))
-        }));
-    }
-    for vector in quick {
-        trials.push(Trial::test(&vector.id, move || {
-            told(vector, judge, |judge| {
-                // Who has ceased to answer is not waited for again and again.
-                static CEASED: OnceLock<Failure> = OnceLock::new();
-                if let Some(ceased) = CEASED.get() {
-                    return Err(Failure {
-                        subject: vector.id.clone(),
-                        ..ceased.clone()
-                    });
-                }
-                judge.plain_exchange().inspect_err(|failure| {
-                    let fault = "not judged: the server answers no more, see the first failure";
-                    let _ = CEASED.set(Failure {
-                        fault: fault.into(),
-                        ..failure.clone()
-                    });
-                })?;
-                judge.judge(vector)
-            })
-        }));
-    }
-    if named.is_none() {
-        trials.extend(of_the_runner());
-    }
+    let own;
+    let address = if let Some(named) = &named {
+        find(named)?
+    } else {
+        own = start_server();
+        own.address
+    };
+    let judge = JUDGE.get_or_init(|| ServerJudge::new(address));
+    let probed = judge.probe();
+    probed.map_err(|violation| violation.to_string())?;
     let conclusion = libtest_mimic::run(&arguments, trials);
-    if let Some(failure) = judge.and_then(|judge| judge.plain_exchange().err()) {
-        return refuse(&format!("after all the server fails {failure}"));
-    }
-    drop(own);
-    conclusion.exit_code()
+    let probed = judge.probe();
+    probed.map_err(|violation| format!("at the end the server fails: {violation}"))?;
+    Ok(conclusion)
 }
 
-/// The vectors that wait for the server's deadline, judged all at once by the first that is asked
-/// for.
-struct SideBySide {
-    vectors: Vec<&'static Vector>,
-    judged: OnceLock<Vec<(&'static Vector, Judged)>>,
+/// Starts this project's server. Its deadline is short, so that the tests are too.
+fn start_server() -> Program {
+    let mut command = Command::new(cargo_bin!("upcase-server"));
+    command.args(["--bind", "127.0.0.1:0", "--timeout", "2", "--quiet"]);
+    Program::start(&mut command)
 }
 
-impl SideBySide {
-    fn judged(&self, judge: Judge, vector: &Vector) -> Judged {
-        let all = self.judged.get_or_init(|| {
-            side_by_side(self.vectors.iter().copied(), |vector| judge.judge(vector))
-        });
-        let own = all.iter().find(|(judged, _)| judged.id == vector.id);
-        own.expect("only chosen vectors are run").1.clone()
-    }
-}
-
-/// Judges, and tells of a failure all that helps, with the command that judges `vector` alone.
-fn told(
-    vector: &Vector,
-    judge: Option<Judge>,
-    judged: impl FnOnce(Judge) -> Judged,
-) -> Result<(), Failed> {
-    let judge = judge.ok_or("no server was started, as no vector was chosen")?;
-    judged(judge).map_err(|failure| {
-        let named = env::var(SERVER).map_or(String::new(), |named| format!("{SERVER}={named} "));
-        let again = format!(
-            "{named}cargo test --test conformance -- --exact {}",
-            vector.id
-        );
-        Failed::from(format!("{failure}\n    again   {again}"))
-    })
-}
-
-/// The first of the addresses of `named` that something listens at.
+/// The first address of `named` where a server accepts a connection.
 fn find(named: &str) -> Result<SocketAddr, String> {
     let addresses = named
         .to_socket_addrs()
         .map_err(|error| format!("{SERVER}={named} is not HOST:PORT of a server: {error}"))?;
-    let mut why = "the name has no address".to_owned();
+    let mut reason = "the name has no address".to_owned();
     for address in addresses {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
+        let timeout = ServerJudge::new(address).timeout;
+        match TcpStream::connect_timeout(&address, timeout) {
             Ok(_) => return Ok(address),
-            Err(error) => why = error.to_string(),
+            Err(error) => reason = error.to_string(),
         }
     }
     Err(format!(
-        "no server answers at {SERVER}={named}: {why}; start it first"
+        "no server answers at {SERVER}={named}: {reason}; start it first"
     ))
 }
 
-/// Whether libtest-mimic will run the test of `vector`.
-fn is_chosen(arguments: &Arguments, vector: &Vector) -> bool {
-    let fits = |name: &String| {
-        if arguments.exact {
-            vector.id == *name
-        } else {
-            vector.id.contains(name)
-        }
-    };
-    !arguments.ignored
-        && arguments.filter.as_ref().is_none_or(fits)
-        && !arguments.skip.iter().any(fits)
+/// Whether the server may take until its deadline for `vector`.
+fn is_slow(vector: &Vector) -> bool {
+    vector.expect.end != End::Fin
 }
 
-/// Tests of this runner, run when it judges this project's own server.
-fn of_the_runner() -> Vec<Trial> {
+/// A test for each vector, the slow ones first.
+fn vector_trials() -> Vec<Trial> {
+    let (mut vectors, quick): (Vec<_>, Vec<_>) = suite().vectors.iter().partition(|v| is_slow(v));
+    vectors.extend(quick);
+    let trial = |vector: &'static Vector| {
+        Trial::test(&vector.id, || {
+            judge(vector).map_err(|violation| {
+                let named = env::var(SERVER).map(|named| format!("{SERVER}={named} "));
+                let named = named.unwrap_or_default();
+                let command = format!(
+                    "{named}cargo test --test conformance -- --exact {}",
+                    vector.id
+                );
+                Failed::from(format!("{violation}\n    again    {command}"))
+            })
+        })
+    };
+    vectors.into_iter().map(trial).collect()
+}
+
+/// Judges the server by `vector`, when its turn comes.
+fn judge(vector: &Vector) -> Result<(), Violation> {
+    static TURN: RwLock<()> = RwLock::new(());
+    static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+    let judge = JUDGE.get().expect("it was set before the tests");
+    if is_slow(vector) {
+        let _others = TURN.read().expect("a judge does not panic");
+        return judge.judge_alone(vector);
+    }
+    let _alone = TURN.write().expect("a judge does not panic");
+    // A server that does not answer any more is not waited for again and again.
+    if HAS_FAILED.load(Ordering::SeqCst) {
+        return Err(Violation {
+            rule: vector.id.clone(),
+            clauses: vector.clauses.clone(),
+            problem: "not judged: the server failed before this; see the first violation".into(),
+            details: Vec::new(),
+        });
+    }
+    judge.judge(vector).inspect_err(|_| {
+        HAS_FAILED.store(judge.probe().is_err(), Ordering::SeqCst);
+    })
+}
+
+/// Tests of this program, which run when it judges this project's server.
+fn runner_trials() -> Vec<Trial> {
     vec![
-        Trial::test("runner.an-absent-server-fails", || {
-            let nowhere = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            fails_against(
+        Trial::test("runner.absent-server-fails", || {
+            let (_socket, nowhere) = nowhere();
+            fails(
                 nowhere,
                 "",
-                "conformance: no server answers at UPCASE_SERVER=",
+                &["conformance: no server answers at UPCASE_SERVER="],
             )
         }),
-        Trial::test("runner.a-server-that-was-not-judged-fails", || {
+        Trial::test("runner.server-that-was-not-judged-fails", || {
             let server = serve(usize::MAX, upcase::process)?;
-            fails_against(server, "no-such-vector", "was not judged at all")
+            fails(server, "no-such-vector", &["was not judged at all"])
         }),
-        Trial::test("runner.a-server-that-dies-fails", || {
+        Trial::test("runner.server-that-dies-fails", || {
             let server = serve(20, upcase::process)?;
-            fails_against(
-                server,
-                "trim.",
-                "the server answers no more, see the first failure",
-            )
+            let text = "not judged: the server failed before this; see the first violation";
+            fails(server, "trim.", &[text])
         }),
-        Trial::test("runner.a-failure-tells-all-that-helps", || {
+        Trial::test("runner.violation-shows-the-cause", || {
             let server = serve(usize::MAX, |request| {
                 upcase::clip(request).to_ascii_uppercase()
             })?;
-            for says in [
-                "upper.latin-1-last: the bytes are wrong",
+            let texts = [
+                "upper.latin-1-last (UPPER-1): the bytes are wrong",
                 "UPPER-1: Each well-formed character MUST become its full uppercase mapping",
-                "sent    b'",
-                "wanted  b'",
-                "came    b'",
-                "differs at offset 0: wanted c5, came c3",
-                "ended   by an orderly end of the stream (FIN)",
+                "sent     b'",
+                "expected b'",
+                "received b'",
+                "differs  offset 0: expected c5, received c3",
+                "ended    by an orderly end of the stream (FIN)",
                 &format!("UPCASE_SERVER={server} cargo test --test conformance -- --exact upper."),
-            ] {
-                fails_against(server, "upper.latin-1-last", says)?;
-            }
-            Ok(())
+            ];
+            fails(server, "upper.latin-1-last", &texts)
         }),
     ]
 }
 
-/// Runs this very program against `server`: it must fail, and say so.
-fn fails_against(server: SocketAddr, filter: &str, says: &str) -> Result<(), Failed> {
+/// Runs this program with another server. It must fail, and print the texts.
+fn fails(server: SocketAddr, filter: &str, texts: &[&str]) -> Result<(), Failed> {
     let output = Command::new(env::current_exe()?)
         .arg(filter)
         .env(SERVER, server.to_string())
         .output()?;
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    if output.status.success() || !said.contains(says) {
-        return Err(format!("{}, without {says:?}:\n{said}", output.status).into());
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    let missing: Vec<_> = texts
+        .iter()
+        .filter(|text| !printed.contains(**text))
+        .collect();
+    if output.status.success() || !missing.is_empty() {
+        return Err(format!("{}, without {missing:?}:\n{printed}", output.status).into());
     }
     Ok(())
 }
 
-/// A server of the test's own that dies after so many connections.
+/// Serves with `process`, until so many connections were made.
 fn serve(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr();
@@ -254,9 +227,4 @@ fn serve(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Result<Socket
         }
     });
     address
-}
-
-fn refuse(why: &str) -> ExitCode {
-    eprintln!("conformance: {why}");
-    ExitCode::FAILURE
 }

@@ -1,6 +1,6 @@
-//! What can be tried out whole is tried out whole.
+//! Inputs of which all can be tried, are.
 //!
-//! Each test reports how many inputs it has judged, and fails if they have become fewer.
+//! Each test counts its inputs, and fails if the number changes.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,13 +8,16 @@ use std::thread;
 
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
-use upcase::conformance::exchange_laws::{self, Conversation, TURNS, Turn};
-use upcase::conformance::{fuzz, laws, reference};
+use upcase::conformance::exchange_laws::{FRAMING, SESSION};
+use upcase::conformance::fuzz::UPCASE;
+use upcase::conformance::script::{ACTIONS, Action, Script};
+use upcase::conformance::{laws, reference};
 use upcase::{LIMIT, process};
 
-/// Judges `inputs` of each number in `range`, on every processor, and counts them.
+/// Calls `judge` with each number in `range`, on every processor. It returns how many inputs it has
+/// judged; all together must be `expected`.
 #[track_caller]
-fn judge_each(range: Range<u32>, wanted: u64, judge: impl Fn(u32) -> u64 + Sync) {
+fn judge_each(range: Range<u32>, expected: u64, judge: impl Fn(u32) -> u64 + Sync) {
     const BATCH: u32 = 256;
     let next = AtomicU32::new(range.start);
     let work = || {
@@ -24,38 +27,35 @@ fn judge_each(range: Range<u32>, wanted: u64, judge: impl Fn(u32) -> u64 + Sync)
             if start >= range.end {
                 return count;
             }
-            count += (start..range.end.min(start + BATCH))
-                .map(&judge)
-                .sum::<u64>();
+            let batch = start..range.end.min(start + BATCH);
+            count += batch.map(&judge).sum::<u64>();
         }
     };
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let judged: u64 = thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("an input that fails"))
-            .sum()
+        let counts = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        counts.map(|count| count.expect("no violation")).sum()
     });
     println!("{judged} inputs judged");
-    assert_eq!(judged, wanted, "the number of inputs has changed");
+    assert_eq!(judged, expected, "the number of inputs has changed");
 }
 
 #[track_caller]
 fn obeys_every_law(input: &[u8]) {
-    if let Err(violation) = laws::judge(&process, input) {
+    if let Err(violation) = laws::check(&process, input) {
         panic!("{violation}");
     }
 }
 
 #[track_caller]
-fn is_the_models(input: &[u8]) {
-    let (reply, wanted) = (process(input), reference::process(input));
-    assert!(reply == wanted, "b\"{}\"", input.escape_ascii());
+fn agrees_with_the_reference(input: &[u8]) {
+    let (reply, expected) = (process(input), reference::process(input));
+    assert!(reply == expected, "b\"{}\"", input.escape_ascii());
 }
 
 #[test]
-fn every_input_of_up_to_two_bytes_obeys_every_law() {
+fn all_inputs_of_up_to_two_bytes_obey_the_laws() {
     judge_each(0..1 << 16, 1 + 256 + 65_536, |number| {
         let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
         obeys_every_law(&[high, low]);
@@ -69,15 +69,15 @@ fn every_input_of_up_to_two_bytes_obeys_every_law() {
     });
 }
 
-/// The first and the last byte of every range that Table 3-7 tells apart, and a byte beside each
-/// kind of white space and of letter.
+/// The first and the last byte of every range in Table 3-7, and the bytes beside each kind of white
+/// space and of letter.
 const REPRESENTATIVES: &[u8] = b"\
     \x00\x08\x09\x0A\x0B\x0C\x0D\x0E\x1B\x1C\x1F\x20\x21\x30@AZ[`az{\x7F\
     \x80\x85\x8F\x90\x9F\xA0\xA1\xB0\xBF\xC0\xC1\xC2\xC3\xC5\xCD\xCE\xDF\
     \xE0\xE1\xEC\xED\xEE\xEF\xF0\xF1\xF3\xF4\xF5\xF7\xF8\xFE\xFF";
 
 #[test]
-fn every_three_bytes_of_all_kinds_obey_every_law() {
+fn three_bytes_of_all_kinds_obey_the_laws() {
     let kinds = u32::try_from(REPRESENTATIVES.len()).unwrap();
     judge_each(0..kinds.pow(3), 55_u64.pow(3), |number| {
         let kind = |n: u32| REPRESENTATIVES[n as usize % REPRESENTATIVES.len()];
@@ -92,25 +92,42 @@ fn every_three_bytes_of_all_kinds_obey_every_law() {
 
 /// `cargo test --release --test exhaustive -- --ignored` runs it.
 #[test]
-#[ignore = "takes a quarter of an hour"]
-fn every_input_of_three_bytes_obeys_every_law() {
+#[ignore = "takes many minutes"]
+fn all_inputs_of_three_bytes_obey_the_laws() {
     judge_each(0..1 << 24, 1 << 24, |number| {
         obeys_every_law(&number.to_be_bytes()[1..]);
         1
     });
 }
 
-/// Full uppercase mappings that come neither from the toolchain's tables nor from the model:
-/// `icu_casemap` 2.1.1, ICU4X's, whose data are those of Unicode 17.0.0 and the root locale.
+/// The mapping by ICU4X, whose data in this version are those of Unicode 17.0.0.
 fn by_icu(character: char) -> String {
     const ICU: CaseMapperBorrowed<'static> = CaseMapper::new();
     let text = character.to_string();
-    ICU.uppercase_to_string(&text, &LanguageIdentifier::UNKNOWN)
-        .into_owned()
+    let mapped = ICU.uppercase_to_string(&text, &LanguageIdentifier::UNKNOWN);
+    mapped.into_owned()
+}
+
+/// The Unicode Character Database (the reference), ICU, and the standard library if it has the same
+/// version.
+#[test]
+fn independent_sources_have_the_same_mappings() {
+    judge_each(0..0x11_0000, 1_112_064, |number| {
+        let Some(character) = char::from_u32(number) else {
+            return 0; // a surrogate
+        };
+        let mapping = reference::upper_of(character);
+        assert_eq!(mapping, by_icu(character), "U+{number:04X}");
+        if char::UNICODE_VERSION == (17, 0, 0) {
+            let mapped: String = character.to_uppercase().collect();
+            assert_eq!(mapping, mapped, "U+{number:04X}");
+        }
+        1
+    });
 }
 
 #[test]
-fn every_character_is_mapped_as_three_sources_have_it() {
+fn all_characters_are_mapped_as_the_reference_has_it() {
     // Alone, between letters, padded, and within a text that is mapped in blocks.
     const TEXT: &str = "à noite todos os gatos são pardos; ÷ ";
     const UPPER: &str = "À NOITE TODOS OS GATOS SÃO PARDOS; ÷ ";
@@ -118,15 +135,7 @@ fn every_character_is_mapped_as_three_sources_have_it() {
         let Some(character) = char::from_u32(number) else {
             return 0; // a surrogate
         };
-        let wanted = by_icu(character);
-        // The toolchain's own tables, where they are of the version that is pinned.
-        if char::UNICODE_VERSION == (17, 0, 0) {
-            assert_eq!(
-                character.to_uppercase().to_string(),
-                wanted,
-                "U+{number:04X}"
-            );
-        }
+        let mapping = reference::upper_of(character);
         for (before, after, before_upper, after_upper) in [
             ("", "", "", ""),
             ("a", "z", "A", "Z"),
@@ -134,14 +143,14 @@ fn every_character_is_mapped_as_three_sources_have_it() {
             (TEXT, TEXT, UPPER, UPPER),
         ] {
             let request = format!("{before}{character}{after}");
-            let reply = format!("{before_upper}{wanted}{after_upper}");
+            let reply = format!("{before_upper}{mapping}{after_upper}");
             let reply = reply.trim_matches(laws::WHITE_SPACE);
             assert!(
                 process(request.as_bytes()) == reply.as_bytes(),
                 "U+{number:04X}"
             );
             if request.len() < TEXT.len() {
-                is_the_models(request.as_bytes());
+                agrees_with_the_reference(request.as_bytes());
             }
         }
         4
@@ -149,32 +158,32 @@ fn every_character_is_mapped_as_three_sources_have_it() {
 }
 
 #[test]
-fn every_letter_that_changes_is_cut_rightly_at_every_offset() {
-    // Astride the cap of the request, and, where it grows, of the reply: from ending right before
-    // the cap to beginning right after it.
+fn all_mapped_characters_are_cut_right_at_every_offset() {
+    // Across the cap of the request and, where the letter grows, of the reply: from the last offset
+    // before the cap to the first after it.
     const OFFSETS: usize = 8;
-    judge_each(0..0x11_0000, 1_580 * OFFSETS as u64 * 2, |number| {
-        let Some(character) = char::from_u32(number).filter(|c| !c.to_uppercase().eq([*c])) else {
-            return 0;
-        };
+    let mappings: Vec<(char, String)> = reference::mappings().collect();
+    let count = u32::try_from(mappings.len()).unwrap();
+    judge_each(0..count, 1_580 * OFFSETS as u64 * 2, |number| {
+        let (character, _) = &mappings[number as usize];
         for before in (0..OFFSETS).map(|offset| LIMIT + 1 - offset) {
             for after in ["", " z"] {
                 let text = ["x".repeat(before), character.to_string(), after.into()].concat();
-                is_the_models(text.as_bytes());
+                agrees_with_the_reference(text.as_bytes());
             }
         }
         OFFSETS as u64 * 2
     });
 }
 
-/// A byte of each class that Table 3-7 tells apart, in any place.
+/// A byte of each class that Table 3-7 distinguishes at any position.
 const CLASSES: &[u8] =
     b"x\x7F\x80\x8F\x90\x9F\xA0\xBF\xC1\xC2\xDF\xE0\xE1\xED\xEF\xF0\xF1\xF3\xF4\xF5\xFF";
 
 #[test]
-fn every_four_bytes_of_all_classes_are_cut_rightly_at_every_offset() {
+fn four_bytes_of_all_classes_are_cut_right() {
     let classes = u32::try_from(CLASSES.len()).unwrap();
-    // As the last of those that the cap leaves, with more behind them.
+    // They are the last bytes before the cap, and one more byte follows.
     for length in 1..=4 {
         judge_each(0..classes.pow(length), 21_u64.pow(length), |number| {
             let mut request = [b'x'; LIMIT + 1];
@@ -183,44 +192,44 @@ fn every_four_bytes_of_all_classes_are_cut_rightly_at_every_offset() {
                 *byte = CLASSES[(rest % classes) as usize];
                 rest /= classes;
             }
-            is_the_models(&request);
+            agrees_with_the_reference(&request);
             1
         });
     }
 }
 
 #[test]
-fn every_byte_at_every_position_of_a_full_request_gets_the_models_reply() {
+fn any_byte_at_any_position_of_a_full_request_is_right() {
     judge_each(0..1 << 18, 1 << 18, |number| {
         judge_byte("xy", number);
         1
     });
-    // Among characters of two bytes, as far as the first blocks go that are mapped at once.
+    // Among characters of two bytes: as far as the first blocks that are mapped at once.
     judge_each(0..1 << 15, 1 << 15, |number| {
         judge_byte("é", number);
         1
     });
 }
 
-/// Judges a full request of `filling` with another byte: `number` is its position and itself.
+/// Judges a full request of `filling` with one other byte: `number` is its position and its value.
 fn judge_byte(filling: &str, number: u32) {
     let mut request = filling.repeat(LIMIT / 2).into_bytes();
     let [.., byte] = number.to_be_bytes();
     request[number as usize >> 8] = byte;
-    is_the_models(&request);
+    agrees_with_the_reference(&request);
 }
 
 #[test]
-fn every_segmentation_of_a_short_request_makes_the_same_request() {
+fn all_segmentations_of_a_short_stream_are_framed_right() {
     const LONGEST: usize = 12;
-    // With an LF, with a character for the cuts to fall into, with surplus, and without an end.
-    let streams: [(&[u8], Turn); 6] = [
-        (b"hello world\n", Turn::TimeOut),
-        ("ol\u{e1} \u{390}\u{10428}\n".as_bytes(), Turn::TimeOut),
-        (b"one\ntwo\nthre", Turn::TimeOut),
-        (b"no line feed", Turn::End),
-        (b"no line feed", Turn::TimeOut),
-        (b"\xff\xc3 \xe1\x80\n \xf0\x90\n\x00!", Turn::Failure),
+    // With an LF, with cuts within a character, with surplus, and without an end.
+    let streams: [(&[u8], Action); 6] = [
+        (b"hello world\n", Action::TimeOut),
+        ("ol\u{e1} \u{390}\u{10428}\n".as_bytes(), Action::TimeOut),
+        (b"one\ntwo\nthre", Action::TimeOut),
+        (b"no line feed", Action::End),
+        (b"no line feed", Action::TimeOut),
+        (b"\xff\xc3 \xe1\x80\n \xf0\x90\n\x00!", Action::Error),
     ];
     let mut judged = 0_u64;
     for (stream, ending) in streams {
@@ -234,96 +243,97 @@ fn every_segmentation_of_a_short_request_makes_the_same_request() {
         }
     }
     println!("{judged} segmentations judged");
-    assert_eq!(
-        judged,
-        6 * ((1 << LONGEST) - 1),
-        "the number of inputs has changed"
-    );
+    let expected = 6 * ((1 << LONGEST) - 1);
+    assert_eq!(judged, expected, "the number of inputs has changed");
 }
 
-/// Judges the framing of `wire`, cut after its byte `n` where bit `n` of `cuts` is set.
-fn judge_segmentation(wire: &[u8], cuts: u32, ending: Turn) {
-    let mut reads = [ending; TURNS];
-    let (mut start, mut turns) = (0, reads.iter_mut());
+/// Judges the framing of `wire`, which is cut after byte `n` if bit `n` of `cuts` is set.
+fn judge_segmentation(wire: &[u8], cuts: u32, ending: Action) {
+    let mut reads = [ending; ACTIONS];
+    let (mut start, mut actions) = (0, reads.iter_mut());
     for end in 1..=wire.len() {
         if end == wire.len() || cuts >> (end - 1) & 1 == 1 {
-            *turns.next().expect("as many turns as bytes") = Turn::Segment(end - start);
+            *actions.next().expect("as many actions as bytes") = Action::Segment(end - start);
             start = end;
         }
     }
-    let conversation = Conversation {
+    let script = Script {
         reads,
-        writes: [ending; TURNS],
+        writes: [ending; ACTIONS],
         wire,
     };
-    if let Err(violation) = exchange_laws::framing(&fuzz::frame, &conversation) {
+    if let Err(violation) = FRAMING.check(&UPCASE, &script) {
         panic!("{violation}");
     }
 }
 
-/// What may happen next when the peer is read from, with the bytes that it sends.
-const READS: [(Turn, &[u8]); 7] = [
-    (Turn::Segment(1), b"a"),
-    (Turn::Segment(1), b"\n"),
-    (Turn::Segment(LIMIT + 1), &[b'c'; LIMIT + 1]),
-    (Turn::NothingYet, b""),
-    (Turn::End, b""),
-    (Turn::TimeOut, b""),
-    (Turn::Failure, b""),
+/// What may happen at a read, with the bytes that the peer sends.
+const READS: [(Action, &[u8]); 7] = [
+    (Action::Segment(1), b"a"),
+    (Action::Segment(1), b"\n"),
+    (Action::Segment(LIMIT + 1), &[b'c'; LIMIT + 1]),
+    (Action::NotReady, b""),
+    (Action::End, b""),
+    (Action::TimeOut, b""),
+    (Action::Error, b""),
 ];
 
-/// What may happen next when it is written to: it takes a byte, nothing yet, or no more; it fails.
-const WRITES: [(Turn, &[u8]); 4] = [
-    (Turn::Segment(1), b""),
-    (Turn::NothingYet, b""),
-    (Turn::End, b""),
-    (Turn::Failure, b""),
+/// What may happen at a write.
+const WRITES: [(Action, &[u8]); 4] = [
+    (Action::Segment(1), b""),
+    (Action::NotReady, b""),
+    (Action::End, b""),
+    (Action::Error, b""),
 ];
 
-/// Calls `visit` with every course of up to `most` of these turns, of which none but the last is
+/// Calls `visit` with every sequence of up to `most` of these actions in which only the last may be
 /// an ending, and with the bytes that are sent in it.
-fn each_course(most: usize, turns: &[(Turn, &[u8])], visit: &mut impl FnMut(&[Turn], &[u8])) {
-    type Course = (Vec<Turn>, Vec<u8>);
+fn each_sequence(
+    most: usize,
+    actions: &[(Action, &[u8])],
+    visit: &mut impl FnMut(&[Action], &[u8]),
+) {
+    type Sequence = (Vec<Action>, Vec<u8>);
     fn extend(
-        (course, wire): &mut Course,
+        (sequence, wire): &mut Sequence,
         most: usize,
-        turns: &[(Turn, &[u8])],
-        visit: &mut impl FnMut(&[Turn], &[u8]),
+        actions: &[(Action, &[u8])],
+        visit: &mut impl FnMut(&[Action], &[u8]),
     ) {
-        visit(course, wire);
-        let goes_on = |turn: &Turn| matches!(turn, Turn::Segment(_) | Turn::NothingYet);
-        if course.len() < most && course.last().is_none_or(goes_on) {
-            for (turn, bytes) in turns {
-                let mut longer = (course.clone(), [wire, *bytes].concat());
-                longer.0.push(*turn);
-                extend(&mut longer, most, turns, visit);
+        visit(sequence, wire);
+        let is_ending = |action: &Action| !matches!(action, Action::Segment(_) | Action::NotReady);
+        if sequence.len() < most && !sequence.last().is_some_and(is_ending) {
+            for (action, bytes) in actions {
+                let mut longer = (sequence.clone(), [wire, *bytes].concat());
+                longer.0.push(*action);
+                extend(&mut longer, most, actions, visit);
             }
         }
     }
-    extend(&mut Course::default(), most, turns, visit);
+    extend(&mut Sequence::default(), most, actions, visit);
 }
 
 #[test]
-fn every_course_of_eight_turns_obeys_the_law() {
+fn all_scripts_of_eight_actions_are_served_right() {
     const MOST: usize = 8;
-    let mut courses = Vec::new();
-    each_course(MOST, &READS, &mut |reads, wire| {
-        courses.push((reads.to_vec(), wire.to_vec()));
+    let mut sequences = Vec::new();
+    each_sequence(MOST, &READS, &mut |reads, wire| {
+        sequences.push((reads.to_vec(), wire.to_vec()));
     });
-    let count = u32::try_from(courses.len()).unwrap();
+    let count = u32::try_from(sequences.len()).unwrap();
     judge_each(0..count, 456_196, |number| {
-        let (reads, wire) = &courses[number as usize];
-        let mut conversation = Conversation {
-            reads: [Turn::End; TURNS], // where the course has no ending
-            writes: [Turn::End; TURNS],
+        let (reads, wire) = &sequences[number as usize];
+        let mut script = Script {
+            reads: [Action::End; ACTIONS], // for a sequence without an ending
+            writes: [Action::End; ACTIONS],
             wire,
         };
-        conversation.reads[..reads.len()].copy_from_slice(reads);
+        script.reads[..reads.len()].copy_from_slice(reads);
         let mut judged = 0;
-        each_course(MOST - reads.len(), &WRITES, &mut |writes, _| {
-            conversation.writes = [Turn::Segment(usize::MAX); TURNS]; // takes all the rest
-            conversation.writes[..writes.len()].copy_from_slice(writes);
-            if let Err(violation) = exchange_laws::session(&fuzz::serve, &conversation) {
+        each_sequence(MOST - reads.len(), &WRITES, &mut |writes, _| {
+            script.writes = [Action::Segment(usize::MAX); ACTIONS]; // takes all the rest
+            script.writes[..writes.len()].copy_from_slice(writes);
+            if let Err(violation) = SESSION.check(&UPCASE, &script) {
                 panic!("{reads:?} {writes:?}: {violation}");
             }
             judged += 1;

@@ -1,9 +1,9 @@
-//! The event loops in a world in memory: thousands of connections, and time that jumps.
+//! The event loops in a simulated world, with a clock of its own.
 //!
-//! A world is made from a seed: who connects when, what each peer sends in which pieces, where it
-//! stalls, floods or resets, when `accept` fails, when the server is told to stop. Two loops share
-//! a listener, as two threads do. Nothing waits: when no loop has anything to do, the time jumps to
-//! the next thing that happens. A failing seed is printed with the command that runs it alone.
+//! A world is made from a seed: when each peer connects, what it sends in which pieces, where it
+//! stalls, sends endlessly or resets, when `accept` fails, and when the server is stopped. Two loops
+//! share a listener, as two threads do. Nothing waits: if no loop has work, the clock jumps to the
+//! next happening. A failing seed is printed with the command that runs it alone.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -24,8 +24,8 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use upcase::conformance::reference;
 use upcase::exchange::Duplex;
-use upcase::server::event_loop::{Event, EventLoop, Interest, World};
-use upcase::server::{BACKLOG, MAX_TIMEOUT, Service};
+use upcase::server::event_loop::{Event, EventLoop, Interest, QUEUE, World};
+use upcase::server::{MAX_TIMEOUT, Service};
 use upcase::{LIMIT, process};
 
 /// How many worlds `cargo test` runs.
@@ -34,10 +34,10 @@ const SEEDS: Range<u64> = 0..3000;
 /// The variable that names one seed to run.
 const SEED: &str = "UPCASE_SIMULATION_SEED";
 
-/// How long a loop may be late: what the kernel and other threads take.
+/// How late a loop may be, because of the kernel and other threads.
 const LATE: Duration = Duration::from_millis(20);
 
-/// The same, in some worlds.
+/// How late it may be in some worlds.
 const VERY_LATE: Duration = Duration::from_millis(500);
 
 /// Random numbers from a seed.
@@ -65,11 +65,11 @@ impl Dice {
     }
 }
 
-/// What is to happen, and when.
+/// What happens at a time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Connect(usize),
-    /// The next of what the peer does.
+    /// The peer does its next act.
     Act(usize),
     /// The peer takes what was written to it.
     Take(usize),
@@ -87,12 +87,12 @@ enum Act {
 /// A connection, with both of its ends.
 struct Connection {
     acts: VecDeque<Act>,
-    /// The first of what the peer has sent, as much as a request may have.
+    /// The first bytes that the peer has sent, as many as a request may have.
     sent: Vec<u8>,
-    /// When its request was complete, and when its side ended, in order or by a reset.
+    /// When its request was complete, and when its side ended, orderly or by a reset.
     complete: Option<Instant>,
     ended: Option<Instant>,
-    /// How many bytes its side of the network holds for it before it takes them.
+    /// How many bytes the network holds for the peer before it takes them.
     window: usize,
     /// When it entered the queue, was accepted, and was closed by the server.
     queued: Option<Instant>,
@@ -102,18 +102,18 @@ struct Connection {
     inbox: VecDeque<u8>,
     has_ended: bool,
     was_reset: bool,
-    /// What the server has written; how much of it the peer has not taken.
+    /// What the server has written, and how many bytes of it the peer has not taken.
     written: Vec<u8>,
     in_flight: usize,
     half_closed: bool,
-    /// Which loop watches it, at which place and for what.
+    /// The loop that watches it, the place, and the interest.
     watched: Option<(usize, usize, Interest)>,
-    /// Which loop holds it, and how many reads it had in which turn.
+    /// The loop that holds it; the last turn in which it was read, and how often.
     holder: usize,
     reads: (usize, usize),
 }
 
-/// All that the loops share.
+/// What the loops share.
 struct Network {
     now: Instant,
     dice: Dice,
@@ -126,16 +126,16 @@ struct Network {
     /// The events that each loop has not taken yet.
     events: Vec<Vec<Event>>,
     is_listening: Vec<bool>,
-    /// How often `accept` fails: once in so many times.
+    /// `accept` fails once in so many times.
     scarcity: Option<usize>,
     scarce_until: Instant,
-    /// When `accept` failed for each loop, and whether one tried again too soon.
+    /// When `accept` last failed for each loop, and whether a loop tried again too soon.
     failures: [Option<Instant>; LOOPS],
     spins: bool,
     stopped: Option<Instant>,
     /// When the last listener closed.
     closed: Option<Instant>,
-    /// How many turns there were, and what was done in the last one that must have a bound.
+    /// The number of turns, and the bounded work of the last one.
     turn: usize,
     accepts: usize,
     most_reads: usize,
@@ -150,7 +150,7 @@ impl Network {
         self.calendar.push(Reverse(entry));
     }
 
-    /// An edge: tells the loop that watches `connection` for that.
+    /// Reports a change to the loop that watches `connection` for it.
     fn tell(&mut self, connection: usize, change: Interest) {
         if let Some((index, place, interest)) = self.connections[connection].watched
             && interest == change
@@ -159,7 +159,7 @@ impl Network {
         }
     }
 
-    /// Leaves `event` for a loop, once, as a kernel does.
+    /// Queues `event` for a loop; only once, as a kernel does.
     fn post(&mut self, index: usize, event: Event) {
         if !self.events[index].contains(&event) {
             self.events[index].push(event);
@@ -370,7 +370,7 @@ impl Drop for Stream {
     }
 }
 
-/// A service that counts what a log would.
+/// A service that counts requests and errors.
 #[derive(Default)]
 struct Counting {
     answered: AtomicUsize,
@@ -388,7 +388,7 @@ impl Service for Counting {
     }
 }
 
-// These four repeat private constants of the event loop.
+// These four repeat private constants of the event loop, so that a change there is noticed.
 const ACCEPTS: usize = 64;
 const READS: usize = 16;
 const MARGIN: Duration = Duration::from_millis(100);
@@ -400,7 +400,7 @@ const LOOPS: usize = 2;
 /// How many events a loop takes at once.
 const EVENTS: usize = 256;
 
-/// More turns than there can be to take at one instant.
+/// More turns than can be due at one instant.
 const SPIN: usize = 5_000;
 
 /// A run of one world.
@@ -409,9 +409,9 @@ struct Simulation {
     loops: Vec<(View, EventLoop<View>)>,
     /// How many connections each loop may hold.
     places: [usize; LOOPS],
-    /// When each loop takes its next turn, as far as is known.
+    /// When each loop takes its next turn, if that is known.
     wakes: [Option<Instant>; LOOPS],
-    /// How much later than it should.
+    /// How late each loop is in its next turn.
     lateness: [Duration; LOOPS],
     /// The longest that a connection may be held.
     timeout: Duration,
@@ -505,7 +505,7 @@ impl Simulation {
         self.check_end()
     }
 
-    /// Plans when each loop takes its next turn. When something happens next.
+    /// Plans the next turn of each loop. Returns the next instant at which something is due.
     fn plan(&mut self) -> Instant {
         let network = self.network.borrow();
         for (index, (_, event_loop)) in self.loops.iter().enumerate() {
@@ -588,31 +588,31 @@ impl Simulation {
     fn check_idle(&self) -> Result<(), String> {
         let network = self.network.borrow();
         if network.scarcity.is_some() {
-            return Ok(()); // they may leave `accept` alone for a while
+            return Ok(()); // they may pause `accept`
         }
         for (index, (_, event_loop)) in self.loops.iter().enumerate() {
             let is_due = !network.events[index].is_empty()
                 || event_loop.max_wait(network.now) == Some(Duration::ZERO);
             if is_due || !network.is_listening[index] {
-                continue; // it will see, late
+                continue; // its turn is due
             }
             let has_place = self.held(index) < self.places[index];
             if has_place && !network.queue.is_empty() {
-                return Err("a free place stands beside a queued connection".into());
+                return Err("a connection is queued although a loop has a free place".into());
             }
             let since = network.stopped.max(network.last_accept);
             let knows = since.is_some_and(|since| network.now > since + PAUSE + self.late);
             if network.stopped.is_some() && network.queue.is_empty() && knows {
-                return Err("a stopped loop listens on, and nobody is queued".into());
+                return Err("a stopped loop still listens although no connection is queued".into());
             }
             if (network.closed).is_some_and(|closed| network.now > closed + PAUSE + self.late) {
-                return Err("a loop listens on where another has closed the listener".into());
+                return Err("a loop still listens although another has closed the listener".into());
             }
         }
         Ok(())
     }
 
-    /// Judges what has become of everyone.
+    /// Judges the end of every connection.
     fn check_end(&self) -> Result<(), String> {
         let network = self.network.borrow();
         let held = self.timeout.min(MAX_TIMEOUT.saturating_sub(MARGIN));
@@ -622,12 +622,12 @@ impl Simulation {
         if network.now > stopped + held + 2 * self.late {
             return Err("the stop took longer than a deadline".into());
         }
-        let was_kept = network
+        let reached_deadline = network
             .closed
             .is_some_and(|closed| closed >= stopped + held);
         for (number, peer) in network.connections.iter().enumerate() {
             let judged = match (peer.queued, peer.accepted) {
-                (Some(queued), None) if queued < stopped && !was_kept => {
+                (Some(queued), None) if queued < stopped && !reached_deadline => {
                     Err("it was queued before the stop, and not accepted".into())
                 }
                 (_, Some(accepted)) => {
@@ -636,7 +636,7 @@ impl Simulation {
                 }
                 _ => Ok(()),
             };
-            judged.map_err(|fault: String| format!("connection {number}: {fault}"))?;
+            judged.map_err(|problem: String| format!("connection {number}: {problem}"))?;
         }
         let count = |is: fn(&Connection) -> bool| {
             network.connections.iter().filter(|peer| is(peer)).count()
@@ -652,11 +652,11 @@ impl Simulation {
         let errors = self.service.errors.load(Ordering::Relaxed);
         (errors == 0 || network.scarcity.is_some())
             .then_some(())
-            .ok_or("an error is reported that was none".into())
+            .ok_or("an error is reported although there was none".into())
     }
 }
 
-/// Judges what has become of a connection that was accepted.
+/// Judges the end of a connection that was accepted.
 fn check(
     peer: &Connection,
     accepted: Instant,
@@ -684,17 +684,17 @@ fn check(
         && closed > came + soon
         && closed > accepted + soon
     {
-        return Err("it is kept though the peer has gone".into());
+        return Err("it is kept although the peer has gone".into());
     }
     let reply = complete.and_then(|_| reference::request(&peer.sent, peer.has_ended));
     let reply = reply
         .map(|request| reference::process(&request))
         .unwrap_or_default();
     if !reply.starts_with(&peer.written) {
-        return Err("it is answered wrongly".into());
+        return Err("its reply is wrong".into());
     }
     if peer.complete.is_some_and(|complete| complete > deadline) && !peer.written.is_empty() {
-        return Err("it is answered though its request came too late".into());
+        return Err("it has a reply although its request came too late".into());
     }
     let in_time = complete.is_some_and(|complete| complete.max(accepted) + soon < deadline);
     if in_time && !peer.was_reset && (peer.written != reply || !peer.half_closed) {
@@ -703,7 +703,7 @@ fn check(
     Ok(())
 }
 
-/// A peer, of one kind or another.
+/// A connection whose peer is of a random kind.
 fn connection(dice: &mut Dice) -> Connection {
     let mut acts = VecDeque::new();
     let mut line = vec![b'a'; dice.below(40)];
@@ -759,9 +759,9 @@ fn connection(dice: &mut Dice) -> Connection {
 fn judge(seed: u64) -> Result<(), String> {
     let run = || Simulation::new(seed).run();
     let judged = catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err("a panic".into()));
-    judged.map_err(|fault| {
+    judged.map_err(|problem| {
         format!(
-            "seed {seed}: {fault}\n    again   {SEED}={seed} cargo test --test simulation worlds"
+            "seed {seed}: {problem}\n    again   {SEED}={seed} cargo test --test simulation worlds"
         )
     })
 }
@@ -790,8 +790,8 @@ fn thousands_of_worlds_are_served_right() {
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         for worker in workers {
-            if let Some(fault) = worker.join().unwrap() {
-                panic!("{fault}");
+            if let Some(problem) = worker.join().unwrap() {
+                panic!("{problem}");
             }
         }
     });
@@ -799,8 +799,8 @@ fn thousands_of_worlds_are_served_right() {
 
 /// SPEC: TIME-5
 #[test]
-fn a_stopped_loop_accepts_no_more_than_could_be_queued() {
-    const COMING: usize = 2 * BACKLOG.unsigned_abs() as usize;
+fn a_stopped_loop_accepts_at_most_a_full_queue() {
+    const COMING: usize = 2 * QUEUE;
     let mut simulation = Simulation::new(0);
     {
         let mut network = simulation.network.borrow_mut();
@@ -816,14 +816,10 @@ fn a_stopped_loop_accepts_no_more_than_could_be_queued() {
     }
     let network = simulation.network.borrow();
     assert!(!network.is_listening[0]);
-    assert_eq!(
-        COMING - network.queue.len(),
-        BACKLOG.unsigned_abs() as usize
-    );
+    assert_eq!(COMING - network.queue.len(), QUEUE);
 }
 
-/// A fault, and the places where it is planted: a file of the server's, and what stands there
-/// instead of what.
+/// A fault, and how it is planted: in a file of the server, one text is replaced by another.
 type Fault = (
     &'static str,
     &'static [(&'static str, &'static str, &'static str)],
@@ -834,7 +830,7 @@ const PLACES: &str = "places.rs";
 
 const FAULTS: &[Fault] = &[
     (
-        "loses an edge of the listener",
+        "ignores that a connection is queued",
         &[(
             LOOP,
             "Event::Queued => self.may_be_queued = true,",
@@ -842,7 +838,7 @@ const FAULTS: &[Fault] = &[
         )],
     ),
     (
-        "forgets a peer that floods",
+        "forgets a peer that sends endlessly",
         &[(LOOP, "self.unfinished.push(place);", "")],
     ),
     (
@@ -853,10 +849,7 @@ const FAULTS: &[Fault] = &[
             "Next::Write(_) => Interest::Readable,",
         )],
     ),
-    (
-        "does not give a place back",
-        &[(PLACES, "self.count -= 1;", "")],
-    ),
+    ("does not free a place", &[(PLACES, "self.count -= 1;", "")]),
     (
         "renews a deadline",
         &[
@@ -870,12 +863,12 @@ const FAULTS: &[Fault] = &[
             ),
             (
                 PLACES,
-                "    /// Drops what is held at this place.",
+                "    /// Drops the value at this place.",
                 "    pub(super) fn renew(&mut self, number: usize, deadline: Instant) {
                      self.slots[number].deadline = deadline;
                  }
 
-                 /// Drops what is held at this place.",
+                 /// Drops the value at this place.",
             ),
         ],
     ),
@@ -888,7 +881,7 @@ const FAULTS: &[Fault] = &[
         )],
     ),
     (
-        "closes nobody at a deadline",
+        "closes late at a deadline",
         &[(
             LOOP,
             "deadline <= now => self",
@@ -896,7 +889,7 @@ const FAULTS: &[Fault] = &[
         )],
     ),
     (
-        "accepts too few at the stop",
+        "leaves queued connections at the stop",
         &[(
             LOOP,
             "let is_queue_empty = !self.may_be_queued",
@@ -904,15 +897,15 @@ const FAULTS: &[Fault] = &[
         )],
     ),
     (
-        "answers what comes after the deadline",
+        "replies after the deadline",
         &[(LOOP, "if deadline <= world.now() {", "if false {")],
     ),
     (
-        "reads twice from a peer that floods",
+        "reads twice as often from a peer that sends endlessly",
         &[(LOOP, "ready.dedup();", "")],
     ),
     (
-        "listens on at the stop while it is full",
+        "keeps the port open after a stop while it is full",
         &[(
             LOOP,
             "|| self.places.is_full() && world.has_queued().is_ok_and(|queued| !queued)",
@@ -920,27 +913,27 @@ const FAULTS: &[Fault] = &[
         )],
     ),
     (
-        "gives those who come late a whole deadline",
+        "gives late connections a whole deadline",
         &[(LOOP, "deadline = deadline.min(stopping.end);", "")],
     ),
     (
-        "reads from one peer as long as it sends",
+        "reads from one peer without a limit",
         &[(LOOP, "reads_left: READS,", "reads_left: usize::MAX,")],
     ),
     (
-        "accepts as long as anybody comes",
+        "accepts without a limit",
         &[(LOOP, "for _ in 0..ACCEPTS {", "for _ in 0..usize::MAX {")],
     ),
     (
-        "holds one more than its bound",
+        "holds one connection too many",
         &[(PLACES, "self.count >= self.most", "self.count > self.most")],
     ),
     (
-        "spins where the system runs out",
+        "retries at once when the system has no descriptors",
         &[(LOOP, "self.pause = Some(world.now() + PAUSE);", "continue;")],
     ),
     (
-        "takes a peer that has gone for an empty queue",
+        "treats an aborted connection as an empty queue",
         &[(
             LOOP,
             "ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}",
@@ -948,7 +941,7 @@ const FAULTS: &[Fault] = &[
         )],
     ),
     (
-        "does not read at once",
+        "does not read right after accepting",
         &[(
             LOOP,
             "        self.advance(place, world, service);
@@ -962,11 +955,12 @@ const FAULTS: &[Fault] = &[
     ),
 ];
 
-/// Builds the loop with each fault, and runs these worlds.
+/// Builds the server with each fault and runs the worlds.
+///
 /// `cargo test --test simulation -- --ignored` runs it.
 #[test]
 #[ignore = "compiles the server once for each fault"]
-fn every_fault_planted_in_the_loop_is_caught() {
+fn every_planted_fault_is_caught() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
     let _ = fs::remove_dir_all(&copy);
@@ -976,8 +970,16 @@ fn every_fault_planted_in_the_loop_is_caught() {
         cargo.env("CARGO_TARGET_DIR", copy.join("target"));
         cargo.output().unwrap()
     };
-    // What the library and this test are made of, and no other of the package's dependencies.
-    for folder in ["src", "src/server", "tests", "tests/peers"] {
+    // The library and this test, with as few dependencies as they need.
+    for folder in [
+        "src",
+        "src/conformance",
+        "src/process",
+        "src/server",
+        "tests/peers",
+        "tests/unicode",
+        "tests/vectors",
+    ] {
         fs::create_dir_all(copy.join(folder)).unwrap();
         for entry in fs::read_dir(package.join(folder)).unwrap() {
             let path = entry.unwrap().path();
@@ -986,11 +988,9 @@ fn every_fault_planted_in_the_loop_is_caught() {
             }
         }
     }
-    let tests = fs::read_dir(copy.join("tests")).unwrap();
-    let others = tests.map(|entry| entry.unwrap().path());
-    let others = others.filter(|path| path.is_file() && !path.ends_with("simulation.rs"));
-    others.for_each(|path| fs::remove_file(path).unwrap());
-    fs::copy(package.join("README.md"), copy.join("README.md")).unwrap();
+    for file in ["README.md", "SPEC.md", "tests/simulation.rs"] {
+        fs::copy(package.join(file), copy.join(file)).unwrap();
+    }
     let manifest = r#"
         [package]
         name = "upcase"
@@ -998,12 +998,16 @@ fn every_fault_planted_in_the_loop_is_caught() {
         edition = "2024"
         autobins = false
         [features]
-        server = ["dep:mio", "dep:rustix"]
+        conformance = ["dep:serde", "dep:serde_json", "dep:socket2"]
+        server = ["dep:mio", "dep:rustix", "dep:socket2"]
         [dependencies]
         mio = { version = "1.2", default-features = false, features = ["net", "os-poll"], optional = true }
         rustix = { version = "1.1", features = ["net"], optional = true }
+        serde = { version = "1", features = ["derive"], optional = true }
+        serde_json = { version = "1", optional = true }
+        socket2 = { version = "0.6", features = ["all"], optional = true }
         [dev-dependencies]
-        proptest = "1.12"
+        proptest = { version = "1.12", default-features = false, features = ["std"] }
         [profile.test]
         opt-level = 1
         [workspace]
@@ -1014,7 +1018,7 @@ fn every_fault_planted_in_the_loop_is_caught() {
     let run = [
         "test",
         "--features",
-        "server",
+        "server,conformance",
         "--test",
         "simulation",
         "worlds",
@@ -1032,8 +1036,8 @@ fn every_fault_planted_in_the_loop_is_caught() {
             );
             fs::write(&path, source.replace(old, new)).unwrap();
         }
-        let said = cargo(&run);
-        let (out, err) = (text(&said.stdout), text(&said.stderr));
+        let output = cargo(&run);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
         assert!(
             !err.contains("could not compile"),
             "a loop that {fault}: {err}"

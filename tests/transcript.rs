@@ -1,62 +1,55 @@
-//! The transcript, driven in memory, where what comes when is certain. How it behaves over real
-//! pipes and disks is in `tests/server.rs`.
+//! The transcript in memory, where nothing depends on time. `tests/server.rs` and `tests/system.rs`
+//! test it with real pipes and files.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use upcase::transcript;
+use upcase::transcript::{self, Log};
 
-const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// What comes out as complaints, as text, where the transcript goes to `out`.
-fn written_to(out: impl Write, note: impl FnOnce(&transcript::Log)) -> String {
-    let (log, transcript, complaints) = transcript::channel();
-    note(&log);
+/// The warnings, as text, if the transcript goes to `out`.
+fn warnings(out: impl Write, record: impl FnOnce(&Log)) -> String {
+    let (log, transcript, warnings) = transcript::channel();
+    record(&log);
     log.close();
     transcript.run(out);
     log.finish();
     let mut err = Vec::new();
-    complaints.run("upcase-server", &mut err);
+    warnings.run("upcase-server", &mut err);
     assert_eq!(log.missing(), 0);
     String::from_utf8(err).unwrap()
 }
 
-/// What comes out of the two outputs, as text.
-fn written(note: impl FnOnce(&transcript::Log)) -> (String, String) {
-    let mut out = Vec::new();
-    let err = written_to(&mut out, note);
-    (String::from_utf8(out).unwrap(), err)
-}
-
 #[test]
-fn of_many_complaints_one_is_said_and_the_others_are_counted() {
-    let (_, one) = written(|log| log.complain("out of ink".into()));
-    assert_eq!(one, "upcase-server: out of ink\n");
-    let (_, many) = written(|log| (0..4).for_each(|_| log.complain("out of ink".into())));
-    assert_eq!(
-        many,
-        "upcase-server: out of ink (3 more complaints were not printed)\n"
-    );
+fn one_warning_is_written_and_the_others_are_counted() {
+    let warn = |count: usize| {
+        warnings(io::sink(), |log| {
+            (0..count).for_each(|_| log.warn("no ink".into()));
+        })
+    };
+    assert_eq!(warn(1), "upcase-server: no ink\n");
+    let counted = "upcase-server: no ink (3 more warnings were not printed)\n";
+    assert_eq!(warn(4), counted);
 }
 
 /// SPEC: LOG-4
 #[test]
-fn requests_that_the_queue_has_no_room_for_are_counted_and_the_count_is_reported() {
+fn requests_are_counted_if_the_queue_is_full() {
     const REQUESTS: usize = 5000;
-    let (out, err) = written(|log| {
-        (0..REQUESTS).for_each(|_| log.request(PEER, b"x\n"));
+    let mut out = Vec::new();
+    let err = warnings(&mut out, |log| {
+        (0..REQUESTS).for_each(|_| log.request(CLIENT, b"x\n"));
         assert_eq!(log.missing(), REQUESTS as u64);
     });
-    let kept = out.lines().count() / 2;
-    assert!(kept < REQUESTS, "the queue has no bound");
-    let dropped = REQUESTS - kept;
-    assert_eq!(
-        err,
-        format!("upcase-server: {dropped} requests are missing from the log\n")
-    );
+    let kept = String::from_utf8(out).unwrap().lines().count() / 2;
+    assert!(kept < REQUESTS, "the queue has no limit");
+    let missing = REQUESTS - kept;
+    let counted = format!("upcase-server: {missing} requests are missing from the log\n");
+    assert_eq!(err, counted);
 }
 
 /// The address in the log.
@@ -65,19 +58,20 @@ const READY: &str = "Servidor rodando em 127.0.0.1:8080\n";
 /// The request "one two three" in the log.
 const ENTRY: &str = "Recebido de 127.0.0.1:\nb'one two three'\n";
 
-/// Takes the address, an entry and a piece of the next after an interrupt, and then fails as often as it works.
-struct Flapping {
+/// An output that is interrupted, then takes the address, an entry and a part of the next, and then
+/// fails every other time.
+struct Intermittent {
     written: Vec<u8>,
     calls: usize,
 }
 
-impl Write for Flapping {
+impl Write for Intermittent {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.calls += 1;
         let count = match self.calls {
             1 => return Err(io::ErrorKind::Interrupted.into()),
             2 => READY.len() + ENTRY.len() + 30,
-            call if call % 2 == 1 => return Err(io::Error::other("flap")),
+            call if call % 2 == 1 => return Err(io::Error::other("no paper")),
             _ => bytes.len(),
         };
         self.written.extend(&bytes[..count]);
@@ -94,62 +88,62 @@ impl Write for Flapping {
 fn intermittent_write_errors_tear_one_line() {
     // More than are written at once.
     const REQUESTS: usize = 4096 - 1;
-    let mut out = Flapping {
+    let mut out = Intermittent {
         written: vec![],
         calls: 0,
     };
-    let err = written_to(&mut out, |log| {
-        log.ready((PEER, 8080).into());
-        (0..REQUESTS).for_each(|_| log.request(PEER, b"one two three\n"));
+    let err = warnings(&mut out, |log| {
+        log.ready((CLIENT, 8080).into());
+        (0..REQUESTS).for_each(|_| log.request(CLIENT, b"one two three\n"));
         assert_eq!(log.missing(), REQUESTS as u64);
     });
     let out = String::from_utf8(out.written).unwrap();
     let torn = format!("{READY}{ENTRY}{}\n", &ENTRY[..30]);
-    let rest = out.strip_prefix(&torn).expect("one line is torn, and ends");
+    let rest = out.strip_prefix(&torn).expect("one torn line, which ends");
     let whole = rest.len() / ENTRY.len();
     assert_eq!(rest, ENTRY.repeat(whole));
-    let dropped = REQUESTS - 1 - whole;
+    let missing = REQUESTS - 1 - whole;
     assert_eq!(
         err,
         format!(
-            "upcase-server: cannot write the log, serving goes on: flap\n\
-             upcase-server: {dropped} requests are missing from the log\n"
+            "upcase-server: cannot write the log, serving goes on: no paper\n\
+             upcase-server: {missing} requests are missing from the log\n"
         )
     );
 }
 
 /// SPEC: LOG-4
 #[test]
-fn why_writing_fails_is_said_in_the_end_where_another_complaint_came_first() {
+fn write_error_is_reported_after_another_warning() {
     let mut full: [u8; 26] = [0; 26];
-    let err = written_to(&mut full[..], |log| {
-        log.complain("out of ink".into());
-        log.request(PEER, b"x\n");
+    let err = warnings(&mut full[..], |log| {
+        log.warn("no ink".into());
+        log.request(CLIENT, b"x\n");
     });
     let lines: Vec<_> = err.lines().collect();
-    assert_eq!(lines.len(), 3, "{lines:?}");
-    assert_eq!(lines[0], "upcase-server: out of ink");
-    let cause = "upcase-server: cannot write the log, serving goes on: ";
-    assert!(lines[1].starts_with(cause), "{lines:?}");
-    assert_eq!(
-        lines[2],
-        "upcase-server: 1 requests are missing from the log"
-    );
+    let [warning, cause, missing] = lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(warning, "upcase-server: no ink");
+    let cannot_write = "upcase-server: cannot write the log, serving goes on: ";
+    assert!(cause.starts_with(cannot_write), "{lines:?}");
+    let counted = "upcase-server: 1 requests are missing from the log";
+    assert_eq!(missing, counted);
 }
 
 /// SPEC: LOG-4
 #[test]
-fn a_request_is_missing_if_its_last_byte_is_and_not_otherwise() {
+fn request_is_missing_if_and_only_if_its_last_byte_is() {
     for (room, missing) in [(ENTRY.len() - 1, 2), (ENTRY.len(), 1)] {
-        let err = written_to(&mut vec![0; room][..], |log| {
-            (0..2).for_each(|_| log.request(PEER, b"one two three\n"));
+        let err = warnings(&mut vec![0; room][..], |log| {
+            (0..2).for_each(|_| log.request(CLIENT, b"one two three\n"));
         });
-        let said = format!("upcase-server: {missing} requests are missing from the log");
-        assert_eq!(err.lines().last(), Some(&*said));
+        let counted = format!("upcase-server: {missing} requests are missing from the log");
+        assert_eq!(err.lines().last(), Some(&*counted));
     }
 }
 
-/// Keeps all to itself, and loses it.
+/// An output that buffers everything, and loses it.
 struct Lossy;
 
 impl Write for Lossy {
@@ -164,9 +158,9 @@ impl Write for Lossy {
 
 /// SPEC: LOG-4
 #[test]
-fn what_an_output_cannot_flush_is_missing() {
-    let err = written_to(Lossy, |log| {
-        (0..2).for_each(|_| log.request(PEER, b"one two three\n"));
+fn requests_are_missing_if_they_cannot_be_flushed() {
+    let err = warnings(Lossy, |log| {
+        (0..2).for_each(|_| log.request(CLIENT, b"one two three\n"));
     });
     assert_eq!(
         err,
@@ -175,10 +169,10 @@ fn what_an_output_cannot_flush_is_missing() {
     );
 }
 
-/// Passes on what is written.
-struct Passing(Sender<Vec<u8>>);
+/// An output that sends what is written to a channel.
+struct Forwarding(Sender<Vec<u8>>);
 
-impl Write for Passing {
+impl Write for Forwarding {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _ = self.0.send(bytes.to_vec());
         Ok(bytes.len())
@@ -189,37 +183,52 @@ impl Write for Passing {
     }
 }
 
+/// The next text that is written.
+#[track_caller]
+fn next(written: &Receiver<Vec<u8>>) -> String {
+    let written = written.recv_timeout(Duration::from_secs(20));
+    String::from_utf8(written.expect("in time")).unwrap()
+}
+
 /// SPEC: LOG-4
 #[test]
-fn what_may_not_be_said_at_once_is_said_later() {
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let (log, transcript, complaints) = transcript::channel();
-    log.complain("out of ink".into());
-    let (err, said) = mpsc::channel();
-    thread::spawn(move || complaints.run("upcase-server", Passing(err)));
-    let next = || String::from_utf8(said.recv_timeout(PATIENCE).unwrap()).unwrap();
-    assert_eq!(next(), "upcase-server: out of ink\n");
-    (0..3).for_each(|_| log.complain("out of paper".into()));
-    (0..5000).for_each(|_| log.request(PEER, b"x\n"));
-    assert_eq!(
-        next(),
-        "upcase-server: 904 requests are missing from the log \
-         (3 more complaints were not printed)\n"
-    );
-    (0..2).for_each(|_| log.complain("out of paper".into()));
-    assert_eq!(
-        next(),
-        "upcase-server: 2 more complaints were not printed\n"
-    );
+fn warnings_of_a_silent_time_are_counted_after_it() {
+    let (log, transcript, warnings) = transcript::channel();
+    log.warn("no ink".into());
+    let (err, written) = mpsc::channel();
+    thread::spawn(move || warnings.run("upcase-server", Forwarding(err)));
+    assert_eq!(next(&written), "upcase-server: no ink\n");
+    (0..3).for_each(|_| log.warn("no paper".into()));
+    (0..5000).for_each(|_| log.request(CLIENT, b"x\n"));
+    let counted = "upcase-server: 904 requests are missing from the log \
+                   (3 more warnings were not printed)\n";
+    assert_eq!(next(&written), counted);
     log.close();
     transcript.run(io::sink());
     assert_eq!(log.missing(), 0);
 }
 
-/// Blocks when it is written to.
-struct Stuck(mpsc::Receiver<()>);
+/// SPEC: LOG-4
+#[test]
+fn every_line_is_followed_by_a_silent_time() {
+    let (log, transcript, warnings) = transcript::channel();
+    (0..5000).for_each(|_| log.request(CLIENT, b"x\n"));
+    let (err, written) = mpsc::channel();
+    thread::spawn(move || warnings.run("upcase-server", Forwarding(err)));
+    let counted = "upcase-server: 904 requests are missing from the log\n";
+    assert_eq!(next(&written), counted);
+    (0..2).for_each(|_| log.warn("no paper".into()));
+    let counted = "upcase-server: 2 more warnings were not printed\n";
+    assert_eq!(next(&written), counted);
+    log.close();
+    transcript.run(io::sink());
+    assert_eq!(log.missing(), 0);
+}
 
-impl Write for Stuck {
+/// An output that blocks until the sender is dropped.
+struct Blocked(Receiver<()>);
+
+impl Write for Blocked {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
         let _ = self.0.recv();
         Err(io::ErrorKind::BrokenPipe.into())
@@ -232,34 +241,36 @@ impl Write for Stuck {
 
 /// SPEC: LOG-4
 #[test]
-fn a_stuck_output_holds_up_neither_the_other_nor_the_end() {
-    let (log, transcript, complaints) = transcript::channel();
-    let (pipe, stuck) = mpsc::channel();
-    let (err, said) = mpsc::channel();
-    let writing = thread::spawn(move || transcript.run(Stuck(stuck)));
-    let saying = thread::spawn(move || complaints.run("upcase-server", Passing(err)));
-    (0..300).for_each(|_| log.request(PEER, b"x\n"));
+fn blocked_transcript_delays_neither_warnings_nor_the_end() {
+    let (log, transcript, warnings) = transcript::channel();
+    let (blocking, blocked) = mpsc::channel();
+    let (err, written) = mpsc::channel();
+    let transcript = thread::spawn(move || transcript.run(Blocked(blocked)));
+    let warnings = thread::spawn(move || warnings.run("upcase-server", Forwarding(err)));
+    (0..300).for_each(|_| log.request(CLIENT, b"x\n"));
     log.close();
     log.finish();
-    saying.join().unwrap();
-    assert_eq!(
-        said.recv().unwrap(),
-        b"upcase-server: 300 requests are missing from the log\n"
-    );
-    drop(pipe);
-    writing.join().unwrap();
+    warnings.join().unwrap();
+    let counted = "upcase-server: 300 requests are missing from the log\n";
+    assert_eq!(next(&written), counted);
+    drop(blocking);
+    transcript.join().unwrap();
+}
 
-    let (log, transcript, complaints) = transcript::channel();
-    let (pipe, stuck) = mpsc::channel();
+/// SPEC: LOG-4
+#[test]
+fn blocked_warnings_do_not_delay_the_transcript() {
+    let (log, transcript, warnings) = transcript::channel();
+    let (blocking, blocked) = mpsc::channel();
     let (out, written) = mpsc::channel();
-    let saying = thread::spawn(move || complaints.run("upcase-server", Stuck(stuck)));
-    let writing = thread::spawn(move || transcript.run(Passing(out)));
-    log.complain("out of ink".into());
-    log.request(PEER, b"x\n");
-    assert_eq!(written.recv().unwrap(), b"Recebido de 127.0.0.1:\nb'x'\n");
+    let warnings = thread::spawn(move || warnings.run("upcase-server", Blocked(blocked)));
+    let transcript = thread::spawn(move || transcript.run(Forwarding(out)));
+    log.warn("no ink".into());
+    log.request(CLIENT, b"x\n");
+    assert_eq!(next(&written), "Recebido de 127.0.0.1:\nb'x'\n");
     log.close();
-    writing.join().unwrap();
+    transcript.join().unwrap();
     log.finish();
-    drop(pipe);
-    saying.join().unwrap();
+    drop(blocking);
+    warnings.join().unwrap();
 }

@@ -1,4 +1,5 @@
-//! A client's reading half, against whatever a server may send.
+//! Judges how a client reads a reply. The input is the script of the server: any bytes, cut or
+//! failing at any place.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any bytes have a byte literal: printable, one line, bounded, readable back.
+//! Judges byte literals. The literal of any bytes is printable, on one line and of bounded length,
+//! and can be read back.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! Any bytes are a request: every law holds, agreement with the naive model included.
+//! Judges the transformation by every law, including agreement with the reference. The input is a
+//! request.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
-//! The framing, over any course that a stream may take.
+//! Judges the framing. The input is the script of a stream: how it is cut, interrupted, timed out
+//! or reset.
 
 #![no_main]
 

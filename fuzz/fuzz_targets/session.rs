@@ -1,4 +1,5 @@
-//! A server's whole exchange with a peer that does whatever it likes.
+//! Judges a server's whole exchange. The input is the script of the peer, which can read and write
+//! in any way.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! `upcase-client`: arguments, one exchange, its result.
+//! `upcase-client`: arguments, one exchange, its result. The library does the rest.
 
 mod cli;
 
@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use upcase::client;
+use upcase::client::{self, Error};
 use upcase::escape::text;
 
-/// More than any message that fits, yet an end to standard input that has none.
+/// The most bytes that are read from standard input: more than fit into a message, but not endless.
 const MAX_INPUT: u64 = 1 << 20;
 
 /// Send a short text to an UPCASE server, and show what comes back: the text in upper case.
@@ -74,7 +74,7 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
         words => join(words),
     };
     let reply = client::exchange(arguments.connect.clone(), &message, arguments.timeout)
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| with_advice(&error))?;
     let shown = if arguments.raw {
         reply
     } else {
@@ -87,13 +87,29 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
         .map_err(|error| format!("cannot write the reply to standard output: {error}"))
 }
 
-/// The words joined by single spaces, as the bytes that the command line has them in.
+/// The message of an error, with what this program's user can do about it.
+fn with_advice(error: &Error) -> String {
+    let advice = match error {
+        Error::Resolve(_) => "check HOST in HOST:PORT",
+        Error::Connect(..) => {
+            "check that a server runs there, or name another with --connect HOST:PORT"
+        }
+        Error::TimedOut(_) => {
+            "the server may be busy or far away: try again, or allow more with --timeout SECONDS"
+        }
+        Error::Broken(..) => "try again",
+        _ => return error.to_string(),
+    };
+    format!("{error}; {advice}")
+}
+
+/// The words joined by single spaces, as the bytes of the command line.
 fn join(words: &[OsString]) -> Vec<u8> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.as_encoded_bytes()).collect();
     words.join(&b' ')
 }
 
-/// Standard input, less the line feed with which `echo` and editors end a text.
+/// Standard input, without the line feed that `echo` and editors add at the end.
 fn read_input() -> Result<Vec<u8>, String> {
     let mut message = Vec::new();
     io::stdin()

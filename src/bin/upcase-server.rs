@@ -1,4 +1,4 @@
-//! `upcase-server`: arguments, a listener, signals; the rest is the library's.
+//! `upcase-server`: arguments, a listener and signals. The library does the rest.
 
 mod cli;
 
@@ -18,19 +18,17 @@ use listenfd::ListenFd;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::Signals;
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::SockRef;
 use upcase::process;
-use upcase::server::{
-    BACKLOG, LOOP_DESCRIPTORS, MAX_TIMEOUT, Server, Service, StopHandle, event_loops,
-};
-use upcase::transcript::{self, Complaints, Log, Transcript};
+use upcase::server::{MAX_TIMEOUT, Server, Service, StopHandle, descriptors, listen};
+use upcase::transcript::{self, Log, Transcript, Warnings};
 
-/// How long each of the log's two outputs may take to write what is left when everything else has
-/// ended. Both together less than a second.
-const LOG_PATIENCE: Duration = Duration::from_millis(400);
+/// How long each of the log's two outputs may take at the end to write the rest. Both together may
+/// take less than a second.
+const LOG_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// How many descriptors are for other things than connections: the standard streams, the
-/// listener, the signals, the log; and some that the program was started with.
+/// How many file descriptors are for the standard streams, the listener, the signals and the log, and
+/// for some that the program was started with.
 const RESERVED_DESCRIPTORS: usize = 14;
 
 /// The signals that stop the server.
@@ -42,8 +40,8 @@ const STOPPING: [Signal; 5] = [
     Signal::SIGXCPU,
 ];
 
-/// The signals whose default would end the program, and that are to do nothing. SIGXFSZ comes with
-/// an error of the write that went past the limit.
+/// The signals that do nothing here. Their default would end the program. SIGXFSZ comes with an error
+/// of the write that reached the limit.
 const HARMLESS: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
@@ -108,7 +106,7 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
         .map_err(|_| "not a whole number of 1 or more".into())
 }
 
-/// The transformation, with a transcript.
+/// The transformation with a transcript.
 struct Console {
     log: Log,
     address: SocketAddr,
@@ -128,7 +126,7 @@ impl Service for Console {
     }
 
     fn on_error(&self, error: &io::Error) {
-        self.log.complain(format!(
+        self.log.warn(format!(
             "cannot serve a new connection; the server goes on: {error}"
         ));
     }
@@ -147,7 +145,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
-    // First of all, so that there is no moment in which a signal is lost.
+    // First, so that no signal is lost.
     let signals = signals().map_err(|error| format!("cannot handle signals: {error}"))?;
     let listener = match handed_over()? {
         Some(listener) => listener,
@@ -163,12 +161,12 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     let server = Server::new(listener, arguments.timeout, max_connections);
     let server = server.map_err(|error| format!("cannot start: {error}"))?;
 
-    // The main thread waits for the end, which both of these can bring.
+    // The main thread waits for the end: the server's, or a second signal.
     let (exits, exit) = mpsc::channel();
     let (stop, second_signal) = (server.stop_handle(), exits.clone());
     start("signals", move || handle(signals, &stop, &second_signal))?;
-    let (log, transcript, complaints) = transcript::channel();
-    let log_threads = LogThreads::start(transcript, complaints)?;
+    let (log, transcript, warnings) = transcript::channel();
+    let log_threads = LogThreads::start(transcript, warnings)?;
     let console = Console {
         log: log.clone(),
         address: server.address(),
@@ -200,15 +198,15 @@ fn no_thread(error: io::Error) -> String {
     format!("cannot start a thread: {error}; raise the limit with ulimit -u, or free memory")
 }
 
-/// The two threads that write the log. Each channel closes when its thread has ended.
+/// The two threads that write the log. Each channel closes when its thread ends.
 struct LogThreads {
     transcript: mpsc::Receiver<()>,
-    complaints: mpsc::Receiver<()>,
+    warnings: mpsc::Receiver<()>,
 }
 
 impl LogThreads {
-    fn start(transcript: Transcript, complaints: Complaints) -> Result<Self, String> {
-        // Written past `io::Stdout`, which would keep what it could not write and try it again.
+    fn start(transcript: Transcript, warnings: Warnings) -> Result<Self, String> {
+        // Not `io::Stdout`, which would keep bytes that it could not write and try them again.
         let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
         let (writing, written) = mpsc::channel();
@@ -216,28 +214,28 @@ impl LogThreads {
             transcript.run(out);
             drop(writing);
         })?;
-        let (saying, said) = mpsc::channel();
-        start("complaints", move || {
-            complaints.run(env!("CARGO_BIN_NAME"), io::stderr());
-            drop(saying);
+        let (warning, warned) = mpsc::channel();
+        start("warnings", move || {
+            warnings.run(env!("CARGO_BIN_NAME"), io::stderr());
+            drop(warning);
         })?;
         Ok(Self {
             transcript: written,
-            complaints: said,
+            warnings: warned,
         })
     }
 
-    /// Waits for all to be written, or until it is clear that an output is stuck, which does not
-    /// keep the program from ending.
+    /// Waits until everything is written, or an output is blocked for too long. A blocked output does
+    /// not keep the program from ending.
     fn close(&self, log: &Log) {
         log.close();
-        let _ = self.transcript.recv_timeout(LOG_PATIENCE);
+        let _ = self.transcript.recv_timeout(LOG_TIMEOUT);
         log.finish();
-        let _ = self.complaints.recv_timeout(LOG_PATIENCE);
+        let _ = self.warnings.recv_timeout(LOG_TIMEOUT);
     }
 }
 
-/// The listener that the program was started with, if there is one: systemd's socket activation.
+/// The listener that the program was started with, if there is one (systemd's socket activation).
 fn handed_over() -> Result<Option<TcpListener>, String> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
@@ -264,35 +262,21 @@ fn handed_over() -> Result<Option<TcpListener>, String> {
     Ok(Some(listener))
 }
 
-/// Listens on `address` with the backlog that the standard library does not offer.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A restart need not wait for the connections of the run before.
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
-}
-
-/// As many connections as there can be descriptors, the limit of which is raised as far as it goes,
-/// and no more than `wanted`.
+/// How many connections the file descriptors allow, and no more than `wanted`. It raises the limit of
+/// descriptors as far as possible.
 fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     const NOFILE: Resource = Resource::RLIMIT_NOFILE;
     if let Ok((_, hard)) = getrlimit(NOFILE) {
         // If this fails, the limit stays as it was.
         let _ = setrlimit(NOFILE, hard, hard);
     }
-    let descriptors = getrlimit(NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let others = RESERVED_DESCRIPTORS + LOOP_DESCRIPTORS * event_loops();
-    let most = descriptors.saturating_sub(others);
+    let limit = getrlimit(NOFILE).map_or(u64::MAX, |(soft, _)| soft);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let most = limit.saturating_sub(RESERVED_DESCRIPTORS + descriptors());
     let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
     if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
-        cli::say::<Arguments>(format_args!(
-            "the limit of {descriptors} file descriptors allows {most} connections at once, not \
+        cli::report::<Arguments>(format_args!(
+            "the limit of {limit} file descriptors allows {most} connections at once, not \
              {wanted}; more wait in the queue; raise the limit with ulimit -Hn, or set \
              --max-connections {most}"
         ));
@@ -300,20 +284,21 @@ fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     wanted.map_or(most, |wanted| wanted.min(most))
 }
 
-/// The signals that this program handles. From now on none of them is lost.
+/// Catches the signals that this program handles. From now on none of them is lost.
 fn signals() -> io::Result<Signals> {
     let ignored = ignored();
     let handled = STOPPING.into_iter().chain(HARMLESS);
     let handled = handled.filter(|signal| ignored & 1 << (*signal as i32 - 1) == 0);
     let handled: Vec<Signal> = handled.collect();
     let signals = Signals::new(handled.iter().map(|signal| *signal as i32))?;
-    // Whoever started the program may have blocked them, and the threads to come inherit that.
+    // They may have been blocked when the program was started, and new threads inherit that.
     SigSet::from_iter(handled).thread_unblock()?;
     Ok(signals)
 }
 
-/// The signals that were ignored when the program was started, a bit for each, so that `nohup` and
-/// `trap ''` keep working. Read from `/proc`: other systems than Linux need unsafe code for it.
+/// The signals that were ignored when the program was started, one bit for each. They stay ignored,
+/// so that `nohup` and `trap ''` work. They are read from `/proc`; other systems than Linux need
+/// unsafe code for this.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -321,8 +306,8 @@ fn ignored() -> u64 {
         .unwrap_or(0)
 }
 
-/// Stops the server at the first signal that is to stop it, and ends the program at the second. Not
-/// by that signal's default, for with process ID 1 it has none.
+/// Stops the server at the first stopping signal, and ends the program at the second. It does not use
+/// that signal's default, because a process with ID 1 has none.
 fn handle(mut signals: Signals, stop: &StopHandle, second: &mpsc::Sender<Exit>) {
     let stopping = |signal: &i32| STOPPING.iter().any(|stopping| *stopping as i32 == *signal);
     let mut came = signals.forever().filter(stopping);

@@ -5,7 +5,7 @@
 pub struct Clause {
     /// The ID, such as `CAP-2`.
     pub id: &'static str,
-    /// The clause's own text, on one line.
+    /// The text of the clause, on one line.
     pub text: String,
 }
 
@@ -30,8 +30,6 @@ pub fn clauses() -> Vec<Clause> {
 /// The text of the clause with this ID.
 #[must_use]
 pub fn clause(id: &str) -> Option<String> {
-    clauses()
-        .into_iter()
-        .find(|clause| clause.id == id)
-        .map(|clause| clause.text)
+    let clause = clauses().into_iter().find(|clause| clause.id == id);
+    clause.map(|clause| clause.text)
 }

@@ -1,13 +1,16 @@
-//! The bodies of the fuzz targets: each takes raw bytes, makes an input of them, and judges this
-//! crate by a law. `fuzz/` calls them by way of libFuzzer, and `cargo test` on every committed
-//! seed.
-
-use arbitrary::{Arbitrary, Unstructured};
+//! The bodies of the fuzz targets. Each makes an input of raw bytes and judges this crate by a law.
+//!
+//! `fuzz/` calls them through libFuzzer, and `cargo test` calls them with every committed seed. This
+//! is the one file of the judge that names the implementation in this crate.
 
 use std::io::{ErrorKind, Read};
 
-use crate::conformance::exchange_laws::{self, Conversation, Framed, Peer, Turn};
-use crate::conformance::laws::{self, Violation};
+use arbitrary::{Arbitrary, Unstructured};
+
+use super::exchange_laws::{CLIENT, FRAMING, Framed, Implementation, SESSION};
+use super::laws::{self, LITERAL};
+use super::report::Violation;
+use super::script::{Script, ScriptedPeer};
 use crate::exchange::Exchange;
 use crate::framing::Framing;
 use crate::{LIMIT, client, escape, process};
@@ -15,51 +18,45 @@ use crate::{LIMIT, client, escape, process};
 /// The body of a fuzz target.
 pub type Target = fn(&[u8]) -> Result<(), Violation>;
 
-/// Every target, by the name of its file and of its folder of seeds.
-pub const ALL: &[(&str, Target)] = &[
-    ("process", |request| laws::judge(&process, request)),
-    ("segments", |bytes| {
-        exchange_laws::framing(&frame, &course(bytes))
-    }),
-    ("session", |bytes| {
-        exchange_laws::session(&serve, &course(bytes))
-    }),
-    ("client", |bytes| {
-        exchange_laws::client(&read_reply, &course(bytes))
-    }),
-    ("escape", |bytes| {
-        laws::LITERAL.check(&escape::literal, bytes)
-    }),
+/// Every target, by the name of its program and of its folder of seeds.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("process", |request| laws::check(&process, request)),
+    ("segments", |bytes| FRAMING.check(&UPCASE, &script(bytes))),
+    ("session", |bytes| SESSION.check(&UPCASE, &script(bytes))),
+    ("client", |bytes| CLIENT.check(&UPCASE, &script(bytes))),
+    ("escape", |bytes| LITERAL.check(&literal, bytes)),
 ];
 
 /// Judges `bytes` by the target of that name.
 ///
 /// # Panics
-/// With the violation, where a law is broken: that is how a fuzzer learns of it. Also where there
-/// is no such target.
+/// If a law is broken, which is how a fuzzer notices it; and if no target has that name.
 pub fn run(name: &str, bytes: &[u8]) {
-    let target = ALL.iter().find(|(target, _)| *target == name);
-    let (_, judge) = target.unwrap_or_else(|| panic!("no target is called {name}"));
+    let target = TARGETS.iter().find(|(target, _)| *target == name);
+    let (_, judge) = target.unwrap_or_else(|| panic!("there is no target {name}"));
     if let Err(violation) = judge(bytes) {
         panic!("{violation}");
     }
 }
 
-/// The conversation that `bytes` stand for. Too few of them are taken as followed by zeros.
+/// The script that `bytes` stand for. Missing bytes are zeros.
 ///
 /// # Panics
-/// Never: any bytes are a conversation.
+/// Never: any bytes are a script.
 #[must_use]
-pub fn course(bytes: &[u8]) -> Conversation<'_> {
-    let course = Conversation::arbitrary_take_rest(Unstructured::new(bytes));
-    course.expect("any bytes are a conversation")
+pub fn script(bytes: &[u8]) -> Script<'_> {
+    let script = Script::arbitrary_take_rest(Unstructured::new(bytes));
+    script.expect("any bytes are a script")
 }
 
-/// This crate's framing, of a stream that does not block.
-///
-/// # Errors
-/// How the stream ended before a request was complete.
-pub fn frame(stream: &mut dyn Read) -> Framed {
+/// The implementation of the exchange in this crate.
+pub const UPCASE: Implementation = Implementation {
+    frame,
+    serve,
+    read_reply,
+};
+
+fn frame(stream: &mut dyn Read) -> Framed {
     let (mut framing, mut buffer) = (Framing::new(), [0; 2 * LIMIT]);
     loop {
         match stream.read(&mut buffer) {
@@ -67,25 +64,28 @@ pub fn frame(stream: &mut dyn Read) -> Framed {
             Ok(count) => framing.push(&buffer[..count]),
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
-                ErrorKind::TimedOut => return Err(Turn::TimeOut),
-                _ => return Err(Turn::Failure),
+                ErrorKind::TimedOut => return Framed::TimedOut,
+                _ => return Framed::Failed,
             },
         }
         if let Some(request) = framing.request() {
-            return Ok(request.to_vec());
+            return Framed::Request(request.to_vec());
         }
     }
 }
 
-/// This crate's exchange, with a peer that does not block.
-pub fn serve(peer: &mut Peer) {
+fn serve(peer: &mut ScriptedPeer) {
     let mut exchange = Exchange::new();
-    // What else it returns is for its caller; what it did is judged.
+    // Any other result is for a caller. The law judges what was done.
     while let Err(error) = exchange.advance(peer, process)
         && error.kind() == ErrorKind::WouldBlock
     {}
 }
 
-fn read_reply(stream: &mut dyn std::io::Read) -> Option<Vec<u8>> {
+fn read_reply(stream: &mut dyn Read) -> Option<Vec<u8>> {
     client::read_reply(stream).ok()
+}
+
+fn literal(bytes: &[u8]) -> Vec<u8> {
+    escape::literal(bytes).into_bytes()
 }

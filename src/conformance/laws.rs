@@ -1,338 +1,269 @@
-//! What is true of every right implementation: each law stated once, over *any* implementation.
+//! The laws of the transformation: each stated once, for any implementation and any input.
 //!
-//! An implementation is a parameter, so proptest, a fuzzer, an exhaustive loop and a peer behind
-//! a socket are all judged by a loop over the same table:
+//! An implementation is a parameter. So proptest, a fuzzer, an exhaustive loop and a test of another
+//! crate each are one loop over the same table:
 //!
 //! ```
 //! use upcase::conformance::laws;
 //!
-//! let mine = |request: &[u8]| upcase::clip(request).to_ascii_uppercase(); // forgets the rest
-//! assert!(laws::judge(&mine, b"hello").is_ok());
-//! let violation = laws::judge(&mine, "olá".as_bytes()).unwrap_err();
-//! assert_eq!(violation.law, "upper-cased");
+//! let mine = |request: &[u8]| upcase::clip(request).to_ascii_uppercase(); // ASCII only
+//! assert!(laws::check(&mine, b"hello").is_ok());
+//! let violation = laws::check(&mine, "olá".as_bytes()).unwrap_err();
+//! assert_eq!(violation.rule, "upper-cased");
 //! ```
 //!
-//! Rules of this file: no dependency, no I/O, and never the crate's own `process`: a law compares
-//! an implementation with itself, with the standard library, or with the [`model`].
-//!
-//! A law takes one input and derives from it what else it needs (a padded request, a longer one,
-//! two halves), so that every source of inputs can drive every law.
+//! Rules of this file: no I/O, and nothing of the implementation in this crate. A law compares an
+//! implementation with itself, with the standard library or with the [`reference`](mod@super::reference). It takes one
+//! input and derives what else it needs (a padded request, a longer one, two halves), so every
+//! source of inputs can drive every law.
 
-use std::fmt;
-
-use crate::LIMIT;
-use crate::conformance::reference::{self, Unit};
+use super::reference::{self, LIMIT, Unit};
+use super::report::{Counterexample, Violation};
 
 /// The white space of SPEC section 1.
 pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
 
-/// An implementation of the transformation: from a request to its reply.
+/// A function to be judged: the transformation, from a request to its reply.
 pub type Process<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
-/// How a law of the transformation is judged.
-type Check = fn(Process, &[u8]) -> Result<(), Breach>;
+type Check = fn(Process, &[u8]) -> Result<(), Counterexample>;
 
-/// A law. What it is judged by, `C`, is by default a check of the transformation on one input.
+/// A law of the transformation.
 #[derive(Clone, Copy, Debug)]
-pub struct Law<C = Check> {
+pub struct Law {
     /// A short stable name.
     pub name: &'static str,
-    /// The clauses of SPEC.md that it follows from.
+    /// The IDs of the clauses of SPEC.md that it follows from.
     pub clauses: &'static [&'static str],
     /// The law in words.
-    pub says: &'static str,
-    pub(crate) check: C,
-}
-
-impl<C> Law<C> {
-    /// The violation of this law that `judged` is, if it is one.
-    pub(crate) fn named(&self, judged: Result<(), Breach>) -> Result<(), Violation> {
-        judged.map_err(|breach| Violation {
-            law: self.name,
-            clauses: self.clauses,
-            says: self.says,
-            breach,
-        })
-    }
+    pub statement: &'static str,
+    check: Check,
 }
 
 impl Law {
-    /// Judges `process` on `input`.
+    /// Judges `process` on `input`. A law that does not apply to the input is not broken.
     ///
     /// # Errors
-    /// The [`Violation`], if the law is broken. An input to which the law does not apply breaks
-    /// nothing.
+    /// The [`Violation`], if the law is broken.
+    ///
+    /// # Panics
+    /// If `process` does.
     pub fn check(&self, process: Process, input: &[u8]) -> Result<(), Violation> {
-        self.named((self.check)(process, input))
+        (self.check)(process, input)
+            .map_err(|found| found.violates(self.name, self.clauses, self.statement))
     }
 }
-
-/// A law that an implementation has broken, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The name of the law.
-    pub law: &'static str,
-    /// The clauses of SPEC.md that the law follows from.
-    pub clauses: &'static [&'static str],
-    /// The law in words.
-    pub says: &'static str,
-    /// The request, the reply, and what was wanted instead.
-    pub breach: Breach,
-}
-
-/// What came in, what came out, and what was wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Breach {
-    /// The request (or, of the framing, the stream) that shows it: the input or one derived from it.
-    pub request: Vec<u8>,
-    /// The reply (or, of the framing, the request) that came.
-    pub reply: Vec<u8>,
-    /// What was wanted, in words or as escaped bytes.
-    pub wanted: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} ({}): {}",
-            self.law,
-            self.clauses.join(", "),
-            self.says
-        )?;
-        writeln!(f, "  request: b\"{}\"", self.breach.request.escape_ascii())?;
-        writeln!(f, "  reply:   b\"{}\"", self.breach.reply.escape_ascii())?;
-        write!(f, "  wanted:  {}", self.breach.wanted)
-    }
-}
-
-impl std::error::Error for Violation {}
 
 /// Judges `process` on `input` by every law.
 ///
 /// # Errors
 /// The first [`Violation`], in the order of [`LAWS`].
-pub fn judge(process: Process, input: &[u8]) -> Result<(), Violation> {
+///
+/// # Panics
+/// If `process` does.
+pub fn check(process: Process, input: &[u8]) -> Result<(), Violation> {
     LAWS.iter().try_for_each(|law| law.check(process, input))
 }
 
-/// Every law of the transformation. The agreement with the model, which implies the others, is
-/// last: a broken law with a name of its own says more.
+/// Every law of the transformation. The last implies all others; it is last because a more special
+/// law says more about the cause.
 pub const LAWS: &[Law] = &[
     Law {
         name: "bounded",
         clauses: &["CAP-2"],
-        says: "a reply has at most 1024 bytes",
+        statement: "a reply has at most 1024 bytes",
         check: bounded,
     },
     Law {
         name: "trimmed",
         clauses: &["TRIM-1"],
-        says: "a reply has no white space at either end",
+        statement: "a reply has no white space at either end",
         check: trimmed,
     },
     Law {
         name: "upper-cased",
         clauses: &["UPPER-1", "UPPER-2"],
-        says: "every character of a reply is its own uppercase",
+        statement: "every character of a reply is its own uppercase",
         check: upper_cased,
     },
     Law {
         name: "ascii",
         clauses: &["UPPER-1", "TRIM-1", "TRIM-2"],
-        says: "on ASCII a reply is the trimmed request in ASCII upper case",
+        statement: "on ASCII a reply is the trimmed request in ASCII upper case",
         check: ascii,
     },
     Law {
         name: "well-formed",
         clauses: &["UPPER-1", "CAP-2"],
-        says: "the reply to well-formed text is well-formed",
+        statement: "the reply to well-formed text is well-formed",
         check: well_formed,
     },
     Law {
-        name: "strays-kept",
+        name: "invalid-bytes-kept",
         clauses: &["UPPER-4", "CAP-3", "PROC-2"],
-        says: "ill-formed bytes are kept, in order, and none are added",
-        check: strays_kept,
+        statement: "invalid bytes are kept, in order, and none are added",
+        check: invalid_bytes_kept,
     },
     Law {
         name: "prefix",
         clauses: &["CAP-2"],
-        says: "a reply depends on the first 1024 bytes alone",
+        statement: "a reply depends only on the first 1024 bytes",
         check: prefix,
     },
     Law {
         name: "padding",
         clauses: &["TRIM-1", "CAP-1"],
-        says: "white space around a request changes nothing, as long as all is below the cap",
+        statement: "white space around a request changes nothing, if all of it is below the cap",
         check: padding,
     },
     Law {
         name: "concatenation",
         clauses: &["UPPER-3", "UPPER-5"],
-        says: "the reply to well-formed text is the replies to its two parts, where they meet \
-               without white space and nothing reaches the cap",
+        statement: "the reply to well-formed text is the replies to its two parts, if there is no white \
+                    space between them and nothing reaches the cap",
         check: concatenation,
     },
     Law {
         name: "idempotent",
         clauses: &["PROC-1", "CAP-2", "TRIM-1"],
-        says: "a reply is its own reply",
+        statement: "a reply is its own reply",
         check: idempotent,
     },
     Law {
-        name: "model",
+        name: "reference",
         clauses: &["PROC-1", "CAP-1", "CAP-2", "CAP-3", "TRIM-2", "UPPER-4"],
-        says: "a reply is the naive model's",
-        check: agrees_with_model,
+        statement: "the reply is the reference's",
+        check: agrees_with_reference,
     },
 ];
 
-fn bounded(process: Process, input: &[u8]) -> Result<(), Breach> {
-    // The input as it is, and repeated up to the cap: there what grows grows past it.
+fn bounded(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+    // As it is, and repeated to the cap, where a reply that grows reaches past it.
     for request in [input.to_vec(), repeated(input, LIMIT)] {
         let reply = process(&request);
         if reply.len() > LIMIT {
-            let wanted = format!("at most {LIMIT} bytes, not {}", reply.len());
-            return Err(Breach {
-                request,
-                reply,
-                wanted,
-            });
+            let expected = format!("at most {LIMIT} bytes, not {}", reply.len());
+            return counterexample(&request, reply, expected);
         }
     }
     Ok(())
 }
 
-fn trimmed(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn trimmed(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     let reply = process(input);
     let is_white = |byte: Option<&u8>| byte.is_some_and(|b| WHITE_SPACE.contains(&char::from(*b)));
     if is_white(reply.first()) || is_white(reply.last()) {
-        return Err(breach(input, reply, "no white space at either end"));
+        return counterexample(input, reply, "no white space at either end");
     }
     Ok(())
 }
 
-fn upper_cased(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn upper_cased(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     let reply = process(input);
     for unit in reference::units(&reply) {
         if let Unit::Character(c) = unit {
             let upper = reference::upper_of(c);
             if !upper.chars().eq([c]) {
-                let wanted = format!("U+{:04X} upper-cased, as {upper:?}", u32::from(c));
-                return Err(breach(input, reply, wanted));
+                let expected = format!("U+{:04X} upper-cased to {upper:?}", u32::from(c));
+                return counterexample(input, reply, expected);
             }
         }
     }
     Ok(())
 }
 
-fn ascii(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn ascii(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     if !input.is_ascii() {
         return Ok(());
     }
     let head = str::from_utf8(&input[..input.len().min(LIMIT)]).unwrap_or_default();
-    let wanted = head.trim_matches(WHITE_SPACE).to_ascii_uppercase();
-    expect(input, process(input), wanted.as_bytes())
+    let expected = head.trim_matches(WHITE_SPACE).to_ascii_uppercase();
+    expect(input, process(input), expected.as_bytes())
 }
 
-fn well_formed(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn well_formed(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     if str::from_utf8(input).is_err() {
         return Ok(());
     }
-    // As it is, and repeated up to the cap or past it, which may so fall inside a character.
-    for request in [
-        input.to_vec(),
-        repeated(input, LIMIT.next_multiple_of(input.len().max(1))),
-    ] {
+    // As it is, and repeated up to the cap or past it, so that the cap may cut a character.
+    let longer = LIMIT.next_multiple_of(input.len().max(1));
+    for request in [input.to_vec(), repeated(input, longer)] {
         let reply = process(&request);
         if str::from_utf8(&reply).is_err() {
-            return Err(Breach {
-                request,
-                reply,
-                wanted: "well-formed UTF-8".into(),
-            });
+            return counterexample(&request, reply, "well-formed UTF-8");
         }
     }
     Ok(())
 }
 
-fn strays_kept(process: Process, input: &[u8]) -> Result<(), Breach> {
-    let strays = |bytes: &[u8]| -> Vec<u8> {
-        let stray = |unit| {
-            if let Unit::Stray(byte) = unit {
-                Some(byte)
-            } else {
-                None
-            }
+fn invalid_bytes_kept(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+    let invalid_bytes = |bytes: &[u8]| -> Vec<u8> {
+        let invalid = |unit| match unit {
+            Unit::Invalid(byte) => Some(byte),
+            Unit::Character(_) => None,
         };
-        reference::units(bytes)
-            .into_iter()
-            .filter_map(stray)
-            .collect()
+        let units = reference::units(bytes).into_iter();
+        units.filter_map(invalid).collect()
     };
     if str::from_utf8(input).is_ok() {
-        return Ok(()); // the law `well-formed` looks after that
+        return Ok(()); // the law `well-formed` is about that
     }
     let request = reference::clip(input);
-    let wanted = strays(&request);
+    let expected = invalid_bytes(&request);
     let reply = process(input);
-    let kept = strays(&reply);
+    let kept = invalid_bytes(&reply);
     // A reply that the second cap has shortened keeps the first of them.
     let shortened = reference::upper(&request).len() >= LIMIT;
-    if kept == wanted || (shortened && wanted.starts_with(&kept)) {
+    if kept == expected || (shortened && expected.starts_with(&kept)) {
         return Ok(());
     }
-    Err(breach(
-        input,
-        reply,
-        format!("the ill-formed bytes b\"{}\"", wanted.escape_ascii()),
-    ))
+    let expected = format!("the invalid bytes b\"{}\"", expected.escape_ascii());
+    counterexample(input, reply, expected)
 }
 
-fn prefix(process: Process, input: &[u8]) -> Result<(), Breach> {
-    // Past the cap the input goes on as it began, so that a character which the cap has cut is
-    // completed there, and an implementation that peeks gives itself away.
+fn prefix(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+    // Past the cap the input goes on as it began. So a character that the cap has cut is completed
+    // there, and an implementation that reads past the cap is caught.
     let longer = repeated(input, LIMIT + input.len());
-    let wanted = process(&longer[..longer.len().min(LIMIT)]);
+    let expected = process(&longer[..longer.len().min(LIMIT)]);
     let reply = process(&longer);
-    expect(&longer, reply, &wanted)
+    expect(&longer, reply, &expected)
 }
 
-fn padding(process: Process, input: &[u8]) -> Result<(), Breach> {
-    let wanted = process(input);
+fn padding(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+    let expected = process(input);
     for (before, after) in [(" ", "\n"), ("\t\x0B", ""), ("", "\x0C\r\n")] {
         let request = [before.as_bytes(), input, after.as_bytes()].concat();
         if request.len() < LIMIT {
-            expect(&request, process(&request), &wanted)?;
+            expect(&request, process(&request), &expected)?;
         }
     }
     Ok(())
 }
 
-fn concatenation(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn concatenation(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     let Ok(text) = str::from_utf8(input) else {
         return Ok(());
     };
     if input.len() >= LIMIT || reference::upper(input).len() >= LIMIT {
         return Ok(());
     }
-    // A seam beside each quarter of the text: enough to meet every pair of neighbours in the
-    // course of many inputs, without work that grows with the square of the length.
+    // The text is split near each quarter. Over many inputs that meets every pair of neighbours,
+    // and the work does not grow with the square of the length.
     let quarter = text.len().div_ceil(4).max(1);
-    for seam in (0..text.len()).step_by(quarter).skip(1) {
-        let boundary = (0..=seam).rfind(|at| text.is_char_boundary(*at));
+    for near in (0..text.len()).step_by(quarter).skip(1) {
+        let boundary = (0..=near).rfind(|at| text.is_char_boundary(*at));
         let (a, b) = text.split_at(boundary.unwrap_or(0));
         if a.ends_with(WHITE_SPACE) || b.starts_with(WHITE_SPACE) {
             continue;
         }
-        let wanted = [process(a.as_bytes()), process(b.as_bytes())].concat();
-        expect(input, process(input), &wanted)?;
+        let expected = [process(a.as_bytes()), process(b.as_bytes())].concat();
+        expect(input, process(input), &expected)?;
     }
     Ok(())
 }
 
-fn idempotent(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn idempotent(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     // As it is, and repeated to the cap, where a reply is cut.
     for request in [input.to_vec(), repeated(input, LIMIT)] {
         let reply = process(&request);
@@ -341,81 +272,60 @@ fn idempotent(process: Process, input: &[u8]) -> Result<(), Breach> {
     Ok(())
 }
 
-fn agrees_with_model(process: Process, input: &[u8]) -> Result<(), Breach> {
+fn agrees_with_reference(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     expect(input, process(input), &reference::process(input))
 }
 
-/// `input`, again and again, to a length of `length` bytes; empty if it is.
+/// `input` repeated to a length of `length` bytes; empty if it is empty.
 fn repeated(input: &[u8], length: usize) -> Vec<u8> {
-    input.iter().copied().cycle().take(length).collect()
+    let mut repeated = input.repeat(length.div_ceil(input.len().max(1)));
+    repeated.truncate(length);
+    repeated
 }
 
-fn expect(request: &[u8], reply: Vec<u8>, wanted: &[u8]) -> Result<(), Breach> {
-    if reply == wanted {
+fn expect(input: &[u8], output: Vec<u8>, expected: &[u8]) -> Result<(), Counterexample> {
+    if output == expected {
         return Ok(());
     }
-    Err(breach(
-        request,
-        reply,
-        format!("b\"{}\"", wanted.escape_ascii()),
-    ))
+    counterexample(input, output, format!("b\"{}\"", expected.escape_ascii()))
 }
 
-fn breach(request: &[u8], reply: Vec<u8>, wanted: impl Into<String>) -> Breach {
-    Breach {
-        request: request.to_vec(),
-        reply,
-        wanted: wanted.into(),
-    }
+fn counterexample(
+    input: &[u8],
+    output: Vec<u8>,
+    expected: impl Into<String>,
+) -> Result<(), Counterexample> {
+    Err(Counterexample {
+        input: input.to_vec(),
+        output,
+        expected: expected.into(),
+    })
 }
 
-/// An implementation of the rendering: from bytes to a byte literal.
-pub type Render<'a> = &'a dyn Fn(&[u8]) -> String;
-
-/// How the law of the rendering is judged.
-type RenderCheck = fn(Render, &[u8]) -> Result<(), Breach>;
-
-/// The law of the rendering (SPEC LOG-3), over any.
-pub const LITERAL: Law<RenderCheck> = Law {
+/// The law of the byte literal (SPEC LOG-3). It judges another function: from bytes to their
+/// literal.
+pub const LITERAL: Law = Law {
     name: "literal",
     clauses: &["LOG-3"],
-    says: "a byte literal is one line of printable characters, of bounded length, reads back to \
-           its bytes, and escapes no more and no less than it must",
+    statement: "a byte literal is one line of printable characters, of bounded length, can be read \
+                back to its bytes, and escapes exactly what it must",
     check: literal,
 };
 
-impl Law<RenderCheck> {
-    /// Judges `render` on `input`.
-    ///
-    /// # Errors
-    /// The [`Violation`], if the law is broken.
-    pub fn check(&self, render: Render, input: &[u8]) -> Result<(), Violation> {
-        self.named((self.check)(render, input))
-    }
-}
-
-fn literal(render: Render, input: &[u8]) -> Result<(), Breach> {
-    let literal = render(input);
-    let wanted = if literal
-        .chars()
-        .any(|c| c.is_control() || "\u{2028}\u{2029}".contains(c))
-    {
-        "no control, and no separator of lines"
-    } else if literal.len() > 4 * input.len() + 3 {
-        "at most four bytes for one, and three around them"
-    } else if read_back(&literal).as_deref() != Some(input) {
-        "a literal that reads back to its bytes"
-    } else {
-        return expect(
-            input,
-            literal.into_bytes(),
-            reference::literal(input).as_bytes(),
-        );
+fn literal(escape: Process, input: &[u8]) -> Result<(), Counterexample> {
+    let output = escape(input);
+    let unprintable = |c: char| c.is_control() || "\u{2028}\u{2029}".contains(c);
+    let expected = match str::from_utf8(&output) {
+        Err(_) => "text in UTF-8",
+        Ok(text) if text.chars().any(unprintable) => "no control and no line separator",
+        Ok(text) if text.len() > 4 * input.len() + 3 => "at most 4 bytes for each byte, and 3 more",
+        Ok(text) if read_back(text).as_deref() != Some(input) => "a literal of the input",
+        Ok(_) => return expect(input, output, reference::literal(input).as_bytes()),
     };
-    Err(breach(input, literal.into_bytes(), wanted))
+    counterexample(input, output, expected)
 }
 
-/// The bytes that a byte literal stands for, if it is one.
+/// The bytes that a byte literal stands for; `None` if it is not one.
 fn read_back(literal: &str) -> Option<Vec<u8>> {
     let mut rest = literal.strip_prefix("b'")?.strip_suffix('\'')?;
     let mut bytes = Vec::new();

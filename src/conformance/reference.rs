@@ -1,17 +1,15 @@
-//! The naive oracle: the transformation, the framing and the byte literal written from SPEC.md
-//! alone, too simple to be wrong, never fast, and without a helper in common with the code that it
-//! judges.
+//! The reference that the laws compare with: the transformation, the framing and the byte literal,
+//! written from SPEC.md alone. It is naive and slow, and too simple to be wrong.
 //!
-//! Its mapping is that of the standard library that it is built with, which has to be of Unicode
-//! 17.0.0: so this, and the laws, judge with Rust 1.95 or another toolchain of that version, and
-//! panic with any other rather than to judge wrongly.
-//!
-//! It works on lists of [`Unit`]s, decodes UTF-8 by Table 3-7 of the Unicode Standard row by row,
-//! and does one step of the specification after another.
+//! It decodes UTF-8 by Table 3-7 of the Unicode Standard, row by row, and does the steps of the
+//! specification one after another. It shares no code with the implementation, and it maps by the
+//! lines of the Unicode Character Database, version 17.0.0, so it does not depend on the toolchain.
 
-/// The limit of SPEC CAP-2, in bytes. Stated again here on purpose: an oracle that borrowed the
-/// constant could not notice that it is wrong.
-const LIMIT: usize = 1024;
+use std::sync::LazyLock;
+
+/// The limit of SPEC CAP-2, in bytes. It is stated again on purpose: with the implementation's own
+/// constant, the reference could not notice that it is wrong.
+pub const LIMIT: usize = 1024;
 
 /// A well-formed character, or one byte that is not part of any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +17,16 @@ pub enum Unit {
     /// A well-formed character.
     Character(char),
     /// A byte that is not part of a well-formed character.
-    Stray(u8),
+    Invalid(u8),
 }
 
-/// The reply to `request`, step by step as SPEC PROC-1 has it.
+/// The reply to `request` (SPEC PROC-1).
 #[must_use]
 pub fn process(request: &[u8]) -> Vec<u8> {
     clip(&upper(&clip(request)))
 }
 
-/// SPEC section 3: `clip = trim ∘ cap`.
+/// `clip = trim ∘ cap` (SPEC section 3).
 #[must_use]
 pub fn clip(bytes: &[u8]) -> Vec<u8> {
     trim(cap(bytes.to_vec()))
@@ -41,7 +39,7 @@ fn cap(mut bytes: Vec<u8>) -> Vec<u8> {
     }
     bytes.truncate(LIMIT);
     for n in 1..=3 {
-        if can_be_completed(&bytes[LIMIT - n..]) {
+        if is_incomplete(&bytes[LIMIT - n..]) {
             bytes.truncate(LIMIT - n);
             break;
         }
@@ -49,16 +47,10 @@ fn cap(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Whether some bytes after `tail` would make one well-formed character of it: tried out, since
-/// the first continuation byte decides and all of 80 to BF exist.
-fn can_be_completed(tail: &[u8]) -> bool {
-    let followed_by = |more: &[u8]| {
-        let whole = [tail, more].concat();
-        matches!(first_unit(&whole), (Unit::Character(_), n) if n == whole.len())
-    };
-    (0x80..=0xBF).any(|byte| {
-        followed_by(&[byte]) || followed_by(&[byte, 0x80]) || followed_by(&[byte, 0x80, 0x80])
-    })
+/// Whether `tail` is the beginning of a well-formed character, and not all of it.
+fn is_incomplete(tail: &[u8]) -> bool {
+    let begins = |row: &&[(u8, u8)]| row.len() > tail.len() && fits(row, tail);
+    TABLE_3_7.iter().any(begins)
 }
 
 /// SPEC TRIM-1 and TRIM-2.
@@ -79,31 +71,55 @@ pub fn upper(bytes: &[u8]) -> Vec<u8> {
     let mut mapped = Vec::new();
     for unit in units(bytes) {
         match unit {
-            Unit::Character(c) => mapped.extend(upper_of(c).into_bytes()),
-            Unit::Stray(byte) => mapped.push(byte),
+            Unit::Character(c) => match mapping_of(c) {
+                Some(mapping) => mapped.extend(mapping.bytes()),
+                None => mapped.extend(c.to_string().bytes()),
+            },
+            Unit::Invalid(byte) => mapped.push(byte),
         }
     }
     mapped
 }
 
-/// The full uppercase mapping of one character (SPEC UPPER-1, UPPER-2).
-///
-/// # Panics
-/// If the standard library is of another Unicode version than 17.0.0.
+/// The full uppercase mapping of one character (SPEC UPPER-1, UPPER-2): its line in the Unicode
+/// Character Database, or itself if it has none.
 #[must_use]
 pub fn upper_of(character: char) -> String {
-    let version = char::UNICODE_VERSION;
-    assert!(
-        version == (17, 0, 0),
-        "the model maps by the toolchain's tables, which are of Unicode {version:?} and not of \
-         17.0.0 (SPEC UPPER-2): judge and test with Rust 1.95; what is built is of 17.0.0 with any"
-    );
-    character.to_string().to_uppercase()
+    mapping_of(character).map_or_else(|| character.to_string(), String::from)
 }
 
-/// The request that begins `stream`, where `stream` is all that the client sent: SPEC FRAME-1 to
-/// FRAME-3. `None` where it is not complete, the client having neither sent enough nor `ended`
-/// its side.
+fn mapping_of(character: char) -> Option<&'static str> {
+    /// By code point. The mapping of a character that does not change is not stored.
+    static MAPPINGS: LazyLock<Vec<Option<String>>> = LazyLock::new(|| {
+        let mut by_code_point = Vec::new();
+        for (character, mapping) in mappings() {
+            by_code_point.resize(character as usize, None);
+            by_code_point.push(Some(mapping));
+        }
+        by_code_point
+    });
+    MAPPINGS.get(character as usize)?.as_deref()
+}
+
+/// Every character that upper-casing changes, with its mapping, in the order of the database.
+///
+/// # Panics
+/// Never: the lines are part of this crate, and a test reads them.
+pub fn mappings() -> impl Iterator<Item = (char, String)> {
+    let character = |hex: &str| {
+        let number = u32::from_str_radix(hex, 16).expect("a hexadecimal number");
+        char::from_u32(number).expect("a character")
+    };
+    let lines = include_str!("../../tests/unicode/uppercase.txt").lines();
+    lines.map(move |line| {
+        let (from, to) = line.split_once(';').expect("two columns");
+        (character(from), to.split(' ').map(character).collect())
+    })
+}
+
+/// The request at the beginning of `stream`, which is all that the client sent (SPEC FRAME-1 to
+/// FRAME-3). `ended` says whether the client has ended its side. `None` if the request is not
+/// complete.
 #[must_use]
 pub fn request(stream: &[u8], ended: bool) -> Option<Vec<u8>> {
     let mut request = Vec::new();
@@ -122,7 +138,7 @@ pub fn literal(bytes: &[u8]) -> String {
     let mut literal = String::from("b'");
     for unit in units(bytes) {
         let (bytes, number) = match unit {
-            Unit::Stray(byte) => (vec![byte], None),
+            Unit::Invalid(byte) => (vec![byte], None),
             Unit::Character(c) => (c.to_string().into_bytes(), Some(u32::from(c))),
         };
         let Some(number) = number.filter(|number| !is_written_in_hex(*number)) else {
@@ -143,13 +159,13 @@ pub fn literal(bytes: &[u8]) -> String {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Cc, the separators, and the bidirectional controls.
+/// The controls (Cc), the line and paragraph separators, and the bidirectional controls.
 fn is_written_in_hex(number: u32) -> bool {
     matches!(number, 0x00..=0x1F | 0x7F..=0x9F | 0x2028 | 0x2029)
         || matches!(number, 0x061C | 0x200E | 0x200F | 0x202A..=0x202E | 0x2066..=0x2069)
 }
 
-/// `bytes` as characters and stray bytes, in order.
+/// `bytes` as characters and invalid bytes, in order.
 #[must_use]
 pub fn units(bytes: &[u8]) -> Vec<Unit> {
     let mut units = Vec::new();
@@ -162,35 +178,37 @@ pub fn units(bytes: &[u8]) -> Vec<Unit> {
     units
 }
 
-/// The unit that `bytes`, which is not empty, begins with, and its length in bytes.
+/// Unicode 17.0.0, Table 3-7, "Well-Formed UTF-8 Byte Sequences": a row for each range of the first
+/// byte, with the ranges of all its bytes.
+const TABLE_3_7: [&[(u8, u8)]; 9] = [
+    &[(0x00, 0x7F)],
+    &[(0xC2, 0xDF), (0x80, 0xBF)],
+    &[(0xE0, 0xE0), (0xA0, 0xBF), (0x80, 0xBF)],
+    &[(0xE1, 0xEC), (0x80, 0xBF), (0x80, 0xBF)],
+    &[(0xED, 0xED), (0x80, 0x9F), (0x80, 0xBF)],
+    &[(0xEE, 0xEF), (0x80, 0xBF), (0x80, 0xBF)],
+    &[(0xF0, 0xF0), (0x90, 0xBF), (0x80, 0xBF), (0x80, 0xBF)],
+    &[(0xF1, 0xF3), (0x80, 0xBF), (0x80, 0xBF), (0x80, 0xBF)],
+    &[(0xF4, 0xF4), (0x80, 0x8F), (0x80, 0xBF), (0x80, 0xBF)],
+];
+
+/// Whether each of the first bytes is in its range of `row`, as far as both go.
+fn fits(row: &[(u8, u8)], bytes: &[u8]) -> bool {
+    let mut pairs = row.iter().zip(bytes);
+    pairs.all(|(&(low, high), &byte)| low <= byte && byte <= high)
+}
+
+/// The unit at the beginning of `bytes`, which must not be empty, and its length in bytes.
 fn first_unit(bytes: &[u8]) -> (Unit, usize) {
-    // Unicode 17.0.0, Table 3-7, "Well-Formed UTF-8 Byte Sequences": a row for each range of the
-    // first byte, and in it the ranges of all the bytes.
-    const TABLE_3_7: [&[(u8, u8)]; 9] = [
-        &[(0x00, 0x7F)],
-        &[(0xC2, 0xDF), (0x80, 0xBF)],
-        &[(0xE0, 0xE0), (0xA0, 0xBF), (0x80, 0xBF)],
-        &[(0xE1, 0xEC), (0x80, 0xBF), (0x80, 0xBF)],
-        &[(0xED, 0xED), (0x80, 0x9F), (0x80, 0xBF)],
-        &[(0xEE, 0xEF), (0x80, 0xBF), (0x80, 0xBF)],
-        &[(0xF0, 0xF0), (0x90, 0xBF), (0x80, 0xBF), (0x80, 0xBF)],
-        &[(0xF1, 0xF3), (0x80, 0xBF), (0x80, 0xBF), (0x80, 0xBF)],
-        &[(0xF4, 0xF4), (0x80, 0x8F), (0x80, 0xBF), (0x80, 0xBF)],
-    ];
     for row in TABLE_3_7 {
-        let fits = bytes.len() >= row.len()
-            && row
-                .iter()
-                .zip(bytes)
-                .all(|(&(low, high), &byte)| low <= byte && byte <= high);
-        if fits {
+        if bytes.len() >= row.len() && fits(row, bytes) {
             return (Unit::Character(decoded(&bytes[..row.len()])), row.len());
         }
     }
-    (Unit::Stray(bytes[0]), 1)
+    (Unit::Invalid(bytes[0]), 1)
 }
 
-/// The scalar value of one well-formed sequence.
+/// The character that a well-formed sequence encodes.
 fn decoded(sequence: &[u8]) -> char {
     let lead_bits = match sequence.len() {
         1 => 0x7F,

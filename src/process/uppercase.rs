@@ -1,14 +1,14 @@
-//! The upper-casing of bytes, in one pass, by the table of [`super::table`].
+//! Upper-casing in one pass, by the generated table.
 //!
-//! Text is mapped in runs of one kind, each in a loop of its own: there the length of a character
-//! is constant, so the processor begins with the next before it is done with the last, and a
-//! compiler makes instructions for many bytes of what is done to each byte of a block.
+//! Text is mapped in runs of one kind, each in its own loop. Within a run all characters have the
+//! same length, so the processor can start on the next character before the last is finished, and
+//! the compiler can use vector instructions for whole blocks.
 //!
-//! Rules of this file: as those of `process.rs`. Each trick has its reason beside it, and was
-//! measured (`benches/core.rs`).
+//! The rules of `process.rs` hold here too. Each optimisation has its reason beside it, and was
+//! measured with `benches/core.rs`.
 
+use super::LIMIT;
 use super::table::{DELTAS, INDEX, OTHERS};
-use crate::LIMIT;
 
 /// `bytes` with each well-formed character replaced by its full uppercase mapping, and all other
 /// bytes as they are (SPEC UPPER-1 to UPPER-5). At most three times as long as `bytes`.
@@ -28,32 +28,29 @@ pub fn upper(bytes: &[u8]) -> Vec<u8> {
     mapped
 }
 
-/// How many bytes are mapped at once: of ASCII, and of other Western text.
+/// The block lengths in bytes: for ASCII, and for other Western text.
 const LONG: usize = 64;
 const SHORT: usize = 32;
 
-/// How long a buffer for [`process_into`](crate::process_into) is, in bytes: as many as [`LIMIT`],
-/// and what may begin before the limit.
-pub const BUFFER: usize = 1088;
-const _: () = assert!(BUFFER == LIMIT + LONG);
+/// The length of the buffer for [`map`], in bytes: [`LIMIT`], and one block that starts below it.
+pub(super) const BUFFER: usize = LIMIT + LONG;
 
-/// How far a mapping has come: what is left of the text, and how many bytes of the buffer are
-/// filled.
+/// The progress of a mapping: the text that is left, and the number of bytes in the buffer.
 struct At<'t> {
     rest: &'t [u8],
     to: usize,
 }
 
 impl At<'_> {
-    /// Whether a reply could still take from what comes.
+    /// Whether more bytes can still become part of a reply.
     fn has_room(&self) -> bool {
         self.to < LIMIT
     }
 }
 
-/// Maps `text` into `buffer` until its end, or until [`LIMIT`] bytes or more are filled. How many
-/// bytes of the text that took, and how many of the buffer.
-pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
+/// Maps `text` into `buffer`, to the end of the text or until at least [`LIMIT`] bytes are filled.
+/// Returns how many bytes of the text were read, and how many of the buffer were filled.
+pub(super) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
     let mut at = At { rest: text, to: 0 };
     while at.has_room()
         && let Some(first) = at.rest.first().copied()
@@ -79,7 +76,7 @@ pub(crate) fn map(text: &[u8], buffer: &mut [u8; BUFFER]) -> (usize, usize) {
     (text.len() - at.rest.len(), at.to)
 }
 
-/// Maps Western text: ASCII, and characters that begin with C3, which are the letters of Latin-1.
+/// Maps Western text: ASCII, and characters whose first byte is C3 (most letters of Latin-1).
 #[inline]
 fn map_western<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     while at.has_room()
@@ -94,10 +91,12 @@ fn map_western<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     }
     while at.has_room()
         && let Some(block) = at.rest.first_chunk()
-        && let room = buffer[at.to..].first_chunk_mut().expect("BUFFER has room")
+        && let room = buffer[at.to..]
+            .first_chunk_mut()
+            .expect("BUFFER has a block past LIMIT")
         && map_latin_1(block, room)
     {
-        // What the last byte begins is left to the next block.
+        // A character that the last byte begins is left to the next block.
         let length = SHORT - usize::from(block[SHORT - 1] == 0xC3);
         at.rest = &at.rest[length..];
         at.to += length;
@@ -112,8 +111,9 @@ fn map_western<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     at
 }
 
-/// Maps a block of ASCII and characters that begin with C3, of which DF is not mapped to one, nor
-/// FF to one that begins so, and F7 has no capital. Whether the block is nothing else.
+/// Maps a block of ASCII and of characters whose first byte is C3. Returns whether the block has
+/// nothing else. Three of those characters are special: U+00DF and U+00FF are left to the table,
+/// and U+00F7 has no capital.
 #[inline]
 fn map_latin_1(block: &[u8; SHORT], room: &mut [u8; SHORT]) -> bool {
     let mut fits = true;
@@ -134,11 +134,11 @@ fn map_latin_1(block: &[u8; SHORT], room: &mut [u8; SHORT]) -> bool {
     fits
 }
 
-/// The last byte of ASCII before the letters.
+/// The last ASCII byte before the letters.
 const LAST_SIGN: u8 = b'@';
 
-/// For each character of two bytes, by the eleven bits of its number, the two bytes that it is
-/// mapped to; or two zeros.
+/// For each character of two bytes, indexed by its code point: the two bytes of its mapping, or
+/// two zeros where the mapping has another length.
 static PAIRS: [[u8; 2]; 0x800] = {
     let mut pairs = [[0; 2]; 0x800];
     let mut number = 0x80;
@@ -153,7 +153,7 @@ static PAIRS: [[u8; 2]; 0x800] = {
     pairs
 };
 
-/// Maps characters of two bytes, and the spaces and signs of ASCII between them.
+/// Maps characters of two bytes, and the ASCII spaces, digits and signs between them.
 #[inline]
 fn map_pairs<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     while at.has_room()
@@ -182,7 +182,7 @@ fn map_pairs<'t>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     at
 }
 
-/// Maps characters of `N` bytes, three or four, and the same signs.
+/// Maps characters of `N` bytes, three or four, and the same ASCII bytes between them.
 #[inline]
 fn map_run<'t, const N: usize>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<'t> {
     while at.has_room()
@@ -200,7 +200,7 @@ fn map_run<'t, const N: usize>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<
         at.rest = &at.rest[N..];
         let block = INDEX.get(number as usize >> 6).copied().unwrap_or(0);
         let delta = if block == 0 {
-            0 // as in most blocks
+            0 // most blocks change nothing
         } else {
             DELTAS[usize::from(block)][number as usize & 0x3F]
         };
@@ -211,7 +211,7 @@ fn map_run<'t, const N: usize>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<
             }
             1 => at.to += map_otherwise(number, &mut buffer[at.to..]),
             _ => {
-                // The mapping is one character of as many bytes, and of the same plane.
+                // The mapping is one character of the same length and the same plane.
                 let mapped = number & !0xFFFF | (number + u32::from(delta)) & 0xFFFF;
                 let bits = |n: usize| (mapped >> (6 * (N - 1 - n))).to_le_bytes()[0];
                 let mut unit = [0; N];
@@ -227,28 +227,28 @@ fn map_run<'t, const N: usize>(mut at: At<'t>, buffer: &mut [u8; BUFFER]) -> At<
     at
 }
 
-/// What the first of `N` bytes begins with.
+/// The high bits of the first byte of a character of `N` bytes.
 const fn lead<const N: usize>() -> u8 {
     !(0xFF >> N)
 }
 
-/// The number of the character that `unit` is; none where its bytes are not those of one, or more
-/// than it needs. Surrogates, and what is past the last character, have a number too; the table
-/// maps them to themselves, so they need no look.
+/// The code point that `unit` encodes; `None` if its bytes do not have that form, or are more than
+/// it needs. Surrogates and numbers above U+10FFFF need no check: the table does not change them.
 #[inline]
 fn decode<const N: usize>(unit: [u8; N]) -> Option<u32> {
-    let own = 0x7F >> N; // the bits of the first byte that are not what it begins with
+    let own = 0x7F >> N; // the bits of the first byte that are part of the code point
     let mut number = u32::from(unit[0] & own);
     let mut well_formed = unit[0] & !own == lead::<N>();
     for byte in &unit[1..] {
         number = number << 6 | u32::from(byte & 0x3F);
         well_formed &= byte & 0xC0 == 0x80;
     }
-    well_formed &= number >> (5 * N - 4) != 0; // fewer bytes have room for so many bits
+    well_formed &= number >> (5 * N - 4) != 0; // otherwise fewer bytes would be enough
     well_formed.then_some(number)
 }
 
-/// Writes the mapping of the character `number`, which is not one of as many bytes. Its length.
+/// Writes the mapping of the character `number`, whose length in bytes changes. Returns that
+/// length.
 #[cold]
 fn map_otherwise(number: u32, room: &mut [u8]) -> usize {
     let found = OTHERS.binary_search_by_key(&number, |(character, _)| u32::from(*character));

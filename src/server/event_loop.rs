@@ -1,22 +1,21 @@
 //! One event loop: many exchanges at once, in one thread.
 //!
-//! [`EventLoop::turn`] does what there is to be done and never waits; [`EventLoop::max_wait`] says
-//! how long the thread may wait before the next turn. All else, the sockets and the clock, is
-//! behind the trait [`World`]. So the same code runs over the network, and in the project's tests
-//! over a world in memory.
+//! [`EventLoop::turn`] does all work that is due, and never waits. [`EventLoop::max_wait`] says how
+//! long the thread may wait before the next turn. The sockets and the clock are behind the trait
+//! [`World`], so the same code runs over the network and, in the tests, in a simulated world.
 //!
-//! The rules:
+//! Rules of this file:
 //!
 //! - A turn does bounded work: at most `ACCEPTS` accepts, `READS` reads of each connection, and
-//!   `CLOSES` closes at a deadline. The rest is done in the next turn, which follows at once. So a
-//!   peer that floods does not delay the others.
-//! - The world tells only of changes. So the loop remembers that a connection may be queued until
-//!   `accept` finds none, and that a peer may have sent more until a read finds nothing.
-//! - What goes wrong in an exchange, an error or a panic of the service, ends it and nothing else.
-//! - A deadline is a connection's own, and nothing that happens on the connection changes it. What
-//!   comes after it is not looked at, however late the loop is.
-//! - To stop, the loop accepts the queued connections until none is left, closes the listener, and
-//!   ends with the last exchange.
+//!   `CLOSES` closes at a deadline. The rest is for the next turn, which follows at once. So a peer
+//!   that sends endlessly does not delay the others.
+//! - The world reports only changes. So the loop assumes that a connection is queued until `accept`
+//!   finds none, and that a peer has sent more until a read finds nothing.
+//! - An error in an exchange, or a panic of the service, ends that exchange and nothing else.
+//! - Nothing changes the deadline of a connection. Bytes that come after it are not read, however
+//!   late the loop is.
+//! - To stop, the loop accepts queued connections until none is left, closes the listener, and ends
+//!   with the last exchange.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::IpAddr;
@@ -24,8 +23,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use super::places::Places;
-use super::{BACKLOG, MAX_TIMEOUT, Service};
+use super::{MAX_TIMEOUT, Service};
 use crate::exchange::{Duplex, Exchange, Next};
+
+/// The length of a listener's queue. After a stop, a loop accepts no more than this.
+pub const QUEUE: usize = 4096;
 
 /// How many connections are accepted in a turn.
 const ACCEPTS: usize = 64;
@@ -36,15 +38,14 @@ const READS: usize = 16;
 /// How many connections are closed at their deadline in a turn.
 const CLOSES: usize = 256;
 
-/// How long `accept` is left alone after the system ran out of descriptors or memory, which others
-/// will give back.
+/// How long the loop accepts nothing after the system had no descriptor or memory left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Connections are closed at least this long before the limit of SPEC TIME-1, because the system
-/// may wake a thread late.
+/// The least time between the close of a connection and the limit of SPEC TIME-1. The system may
+/// wake a thread late.
 const MARGIN: Duration = Duration::from_millis(100);
 
-/// The readiness to wait for.
+/// What to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interest {
     /// The stream can be read.
@@ -53,7 +54,7 @@ pub enum Interest {
     Writable,
 }
 
-/// What has happened.
+/// Something that has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A connection was queued at the listener.
@@ -72,28 +73,27 @@ pub trait World {
     /// The time.
     fn now(&self) -> Instant;
 
-    /// The connection that was queued first, with its peer's address.
+    /// Takes the first queued connection. Returns it with its peer's address.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`] where none is queued: the next will be an [`Event::Queued`].
-    /// Otherwise the system's own.
+    /// [`ErrorKind::WouldBlock`] if none is queued; an [`Event::Queued`] will report the next.
+    /// Otherwise the system's.
     fn accept(&mut self) -> io::Result<(Self::Stream, IpAddr)>;
 
-    /// Whether a connection is queued that is still to be accepted: none is, once a loop has closed
-    /// the listener that this one shares.
+    /// Whether a connection is queued. `false` once another loop has closed the shared listener.
     ///
     /// # Errors
-    /// Where that cannot be found out.
+    /// The system's.
     fn has_queued(&mut self) -> io::Result<bool>;
 
-    /// Closes this loop's handle of the listener, which closes with the last of them.
+    /// Closes this loop's handle of the listener. The listener closes with its last handle.
     fn close_listener(&mut self);
 
-    /// Asks for an [`Event::Ready`] of this `place` whenever `stream` gets ready, and at once if
-    /// it is. An interest that it had before is replaced.
+    /// Asks for an [`Event::Ready`] of this `place` whenever `stream` becomes ready, and at once if it
+    /// is. This replaces an earlier interest.
     ///
     /// # Errors
-    /// The system's own.
+    /// The system's.
     fn watch(
         &mut self,
         stream: &mut Self::Stream,
@@ -106,11 +106,11 @@ pub trait World {
 pub struct EventLoop<W: World> {
     timeout: Duration,
     places: Places<Connection<W::Stream>>,
-    /// The places whose stream may have more to read than the last turn allowed.
+    /// The places that used all their reads in the last turn.
     unfinished: Vec<usize>,
     /// Whether a connection may be queued.
     may_be_queued: bool,
-    /// Until when `accept` is left alone.
+    /// When to accept again.
     pause: Option<Instant>,
     is_listening: bool,
     stopping: Option<Stopping>,
@@ -126,33 +126,33 @@ struct Connection<S> {
 struct Stopping {
     /// When all connections are closed.
     end: Instant,
-    /// How many more connections to accept: no more were queued at the stop. Later ones are for
-    /// another process that may share the listener.
+    /// How many more connections to accept. No more can have been queued at the stop; later ones are
+    /// for another process that may share the listener.
     queued: usize,
 }
 
 impl<W: World> EventLoop<W> {
-    /// A loop that gives each connection the time `timeout`, and holds at most so many at once.
+    /// A loop that gives each connection the time `timeout` and holds at most `most` at once.
     #[must_use]
     pub fn new(timeout: Duration, most: usize) -> Self {
         Self {
             timeout: timeout.min(MAX_TIMEOUT.saturating_sub(MARGIN)),
             places: Places::new(most),
             unfinished: Vec::new(),
-            may_be_queued: true, // since before the start
+            may_be_queued: true, // they may have come before the start
             pause: None,
             is_listening: true,
             stopping: None,
         }
     }
 
-    /// Whether it was stopped, and the last exchange is over.
+    /// Whether the loop was stopped and its last exchange is over.
     #[must_use]
     pub fn is_over(&self) -> bool {
         !self.is_listening && self.places.is_empty()
     }
 
-    /// How long the thread may wait before the next turn. `None`: until an event comes.
+    /// How long the thread may wait before the next turn; `None` if only an event ends the wait.
     #[must_use]
     pub fn max_wait(&self, now: Instant) -> Option<Duration> {
         if !self.unfinished.is_empty() {
@@ -160,7 +160,7 @@ impl<W: World> EventLoop<W> {
         }
         let accept = self.can_accept().then(|| self.pause.unwrap_or(now));
         let deadline = self.places.next().map(|(deadline, _)| deadline);
-        // Another loop, or another process, may accept those for whom this one has no place.
+        // Another loop or process may accept the connections that this one has no place for.
         let stopping = self.stopping.as_ref().filter(|_| self.is_listening);
         let queue = stopping.map(|stopping| stopping.end.min(now + PAUSE));
         let next = [accept, deadline, queue];
@@ -168,7 +168,7 @@ impl<W: World> EventLoop<W> {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Does what there is to be done after these events.
+    /// Does all work that is due after these events.
     pub fn turn(
         &mut self,
         world: &mut W,
@@ -193,14 +193,14 @@ impl<W: World> EventLoop<W> {
         self.stop_listening(world);
     }
 
-    /// Goes on with the exchange at `place`. An event may be older than its connection: then there
-    /// is nothing to read yet, and no harm done.
+    /// Continues the exchange at `place`. An event may be of an earlier connection at this place: then
+    /// there is nothing to read, which does no harm.
     fn advance(&mut self, place: usize, world: &mut W, service: &(impl Service + ?Sized)) {
         let Some((deadline, connection)) = self.places.get_mut(place) else {
             return;
         };
         if deadline <= world.now() {
-            return self.places.remove(place); // what comes now comes too late (SPEC TIME-2)
+            return self.places.remove(place); // these bytes come too late (SPEC TIME-2)
         }
         let peer = connection.peer;
         let mut stream = ReadLimited {
@@ -208,13 +208,13 @@ impl<W: World> EventLoop<W> {
             reads_left: READS,
         };
         let exchange = &mut connection.exchange;
-        // A panic has been reported by the panic hook; it costs this exchange alone.
+        // The panic hook has reported the panic. It ends this exchange and no other.
         let advanced = catch_unwind(AssertUnwindSafe(|| {
             exchange.advance(&mut stream, |request| service.answer(peer, request))
         }));
         let waits = matches!(&advanced, Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock);
         if !waits {
-            // It is over or has failed, which affects this peer alone.
+            // It is over or has failed. That affects no other peer.
             self.places.remove(place);
         } else if stream.reads_left == 0 {
             self.unfinished.push(place);
@@ -259,7 +259,7 @@ impl<W: World> EventLoop<W> {
                 Ok((stream, peer)) => self.begin(stream, peer, world, service),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.may_be_queued = false,
-                    // The peer has gone; the next may be there.
+                    // This peer has gone, but the next may be there.
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
                     _ => {
                         self.pause = Some(world.now() + PAUSE);
@@ -288,7 +288,7 @@ impl<W: World> EventLoop<W> {
             peer,
         };
         let place = self.places.insert(deadline, connection);
-        // The request has often come with the connection.
+        // Often the request has come with the connection.
         self.advance(place, world, service);
     }
 
@@ -296,11 +296,11 @@ impl<W: World> EventLoop<W> {
         self.may_be_queued = true; // its event may still be pending
         self.stopping.get_or_insert(Stopping {
             end: now + self.timeout,
-            queued: BACKLOG.unsigned_abs() as usize,
+            queued: QUEUE,
         });
     }
 
-    /// Closes the listener of a server that was stopped, as soon as nobody is queued.
+    /// Closes the listener of a stopped server as soon as no connection is queued.
     fn stop_listening(&mut self, world: &mut W) {
         let Some(stopping) = self.stopping.as_ref().filter(|_| self.is_listening) else {
             return;
@@ -320,7 +320,7 @@ fn report(service: &(impl Service + ?Sized), error: &io::Error) {
     let _ = catch_unwind(AssertUnwindSafe(|| service.on_error(error)));
 }
 
-/// A stream that allows a limited number of reads in one turn, and then says `WouldBlock`.
+/// A stream that allows a limited number of reads in one turn. The next fails with `WouldBlock`.
 struct ReadLimited<'a, S> {
     stream: &'a mut S,
     reads_left: usize,

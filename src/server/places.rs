@@ -1,22 +1,22 @@
-//! The places of one event loop: what it holds at once, each until its deadline.
+//! The places of one event loop: a bounded number of values, each with a deadline.
 //!
-//! There is no clock here, and nothing is known of what is held. All time-outs are equal, so the
-//! deadlines are a queue in the order of insertion, and inserting needs no memory but the place's.
+//! There is no clock here, and the values are opaque. All time-outs are equal, so the deadlines form
+//! a queue in the order of insertion. The queue links the places, and needs no other memory.
 
 use std::collections::TryReserveError;
 use std::time::Instant;
 
-/// How many places have their memory from the start.
+/// How many places are allocated at the start.
 const FIRST: usize = 64;
 
-/// At most so many values, each at a place with a number, and with a deadline.
+/// At most `most` values. Each has a place, which has a number, and a deadline.
 pub(super) struct Places<T> {
     most: usize,
     count: usize,
     slots: Vec<Place<T>>,
-    /// The numbers of the places that are free.
+    /// The numbers of the free places.
     free: Vec<usize>,
-    /// The ends of the queue of those that are taken.
+    /// The ends of the queue of the taken places.
     oldest: Option<usize>,
     newest: Option<usize>,
 }
@@ -49,7 +49,7 @@ impl<T> Places<T> {
         self.count == 0
     }
 
-    /// Makes sure that there is memory for one more value, which is not given back before the end.
+    /// Allocates memory for one more value. It is kept until the end.
     pub(super) fn reserve(&mut self) -> Result<(), TryReserveError> {
         if self.free.is_empty() {
             self.slots.try_reserve(1)?;
@@ -58,8 +58,8 @@ impl<T> Places<T> {
         Ok(())
     }
 
-    /// Holds `value` until it is removed. Its `deadline` must not be before any that is held. Its
-    /// place.
+    /// Keeps `value` until it is removed. Its `deadline` must not be before that of any other value.
+    /// Returns the number of its place.
     pub(super) fn insert(&mut self, deadline: Instant, value: T) -> usize {
         let taken = Place {
             deadline,
@@ -80,13 +80,13 @@ impl<T> Places<T> {
         number
     }
 
-    /// What is held at this place, if anything is, and its deadline.
+    /// The value at this place and its deadline; `None` if the place is free.
     pub(super) fn get_mut(&mut self, number: usize) -> Option<(Instant, &mut T)> {
         let place = self.slots.get_mut(number)?;
         Some((place.deadline, place.value.as_mut()?))
     }
 
-    /// Drops what is held at this place.
+    /// Drops the value at this place.
     pub(super) fn remove(&mut self, number: usize) {
         let Some(place) = self.slots.get_mut(number) else {
             return;
@@ -107,7 +107,7 @@ impl<T> Places<T> {
         self.count -= 1;
     }
 
-    /// The place with the next deadline.
+    /// The next deadline, and the place that has it.
     pub(super) fn next(&self) -> Option<(Instant, usize)> {
         self.oldest
             .map(|oldest| (self.slots[oldest].deadline, oldest))

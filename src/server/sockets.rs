@@ -1,4 +1,4 @@
-//! The world of an event loop over real sockets, which `mio` waits for.
+//! The world of real sockets. `mio` waits for them.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpListener};
@@ -21,18 +21,17 @@ pub(super) struct Sockets {
     poll: Poll,
     events: Events,
     listener: Option<Listener>,
-    /// Whether one of the loops that share the listener has closed it.
+    /// Whether one of the loops that share the listener has closed its handle.
     is_closed: Arc<AtomicBool>,
 }
 
-/// A descriptor of this loop's own for a listener that it shares with others. The listener closes
-/// with the last of them.
+/// This loop's own descriptor of the shared listener. The listener closes with the last of them.
 struct Listener {
     own: mio::net::TcpListener,
     shared: Arc<TcpListener>,
 }
 
-/// A connection, and what it is watched for.
+/// A connection, and the interest that it is watched for.
 pub(super) struct Socket {
     stream: mio::net::TcpStream,
     watched: Option<Interest>,
@@ -62,7 +61,7 @@ impl Sockets {
         Waker::new(self.poll.registry(), STOP)
     }
 
-    /// Waits for events, at most so long. They are in [`events`](Self::events) then.
+    /// Waits for events, at most for `time`. Then they are in [`events`](Self::events).
     pub(super) fn wait(&mut self, time: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, time) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
@@ -104,7 +103,7 @@ impl World for Sockets {
             return Ok(false);
         }
         let listener = self.listener.as_ref().ok_or(ErrorKind::NotConnected)?;
-        // A new poll reports the current state, not only changes.
+        // A new poll reports the current state and not only changes.
         let mut poll = Poll::new()?;
         let mut listener = mio::net::TcpListener::from_std(listener.shared.try_clone()?);
         poll.registry()
@@ -158,12 +157,12 @@ impl Duplex for Socket {
     }
 }
 
-/// Sends a reply, and tells the kernel that more comes: the half-close, which follows at once and
-/// goes out in the same segment. So the peer is woken once and not twice.
+/// Sends a reply, and tells the kernel that more follows at once: the half-close. Both go out in one
+/// segment, so the peer is woken once and not twice.
 #[cfg(target_os = "linux")]
 fn send(stream: &mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
     use rustix::net::SendFlags;
-    // As the standard library's writes, it raises no SIGPIPE.
+    // Like a write of the standard library, this raises no SIGPIPE.
     let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
     Ok(rustix::net::send(stream, bytes, flags)?)
 }

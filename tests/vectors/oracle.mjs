@@ -1,17 +1,18 @@
-// A second opinion on the conformance vectors: recomputes every reply from the
+// Checks the conformance vectors independently: recomputes every reply from the
 // steps, by SPEC.md sections 3 and 4 alone. It shares no code with this project's
 // other programs, so that a mistake in them does not become an expectation.
 //
 //     node oracle.mjs [FILE]        (by default the upcase.json beside it)
 //
-// Prints a line for each disagreement and a count; exits 1 if there was one.
+// Prints a line for each disagreement, and then the counts. The exit status is 1 if
+// there is a disagreement.
 
 import { readFileSync } from "node:fs";
 
 const [LIMIT, LF] = [1024, 0x0a];
 const WHITE_SPACE = [0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x20];
 
-// Table 3-7 of the Unicode Standard: the range of each byte of a well-formed character.
+// Table 3-7 of the Unicode Standard: a row has the range of each byte of a well-formed character.
 const C = [0x80, 0xbf];
 const TABLE = [
   [[0x00, 0x7f]],
@@ -26,15 +27,15 @@ const TABLE = [
 ];
 const within = (byte, range) => byte >= range[0] && byte <= range[1];
 
-// Cuts bytes into well-formed characters (text) and single other bytes (numbers).
+// Splits bytes into well-formed characters (strings) and single other bytes (numbers).
 function decode(bytes) {
   const units = [];
   for (let i = 0; i < bytes.length; ) {
-    // A byte past the end is undefined, which is within no range.
+    // A byte past the end is undefined, so it is within no range.
     const row = TABLE.find((ranges) => ranges.every((range, k) => within(bytes[i + k], range)));
     const n = row ? row.length : 1;
     const [lead, ...rest] = bytes.slice(i, i + n);
-    // A lead of n bytes spends n + 1 bits on saying so; a continuation carries six.
+    // The first byte of n > 1 begins with n + 1 fixed bits. Each other byte holds six bits of the code point.
     const code = rest.reduce((high, low) => high * 64 + (low & 0x3f), n > 1 ? lead & (0xff >> (n + 1)) : lead);
     units.push(row ? String.fromCodePoint(code) : lead);
     i += n;
@@ -56,14 +57,14 @@ function trim(bytes) {
   return first < 0 ? [] : bytes.slice(first, bytes.findLastIndex(isText) + 1);
 }
 
-// One character at a time, for a whole text would bring the characters around it to bear.
+// One character at a time, so that the characters around it have no effect (UPPER-3).
 const upper = (bytes) =>
   decode(bytes).flatMap((unit) => (typeof unit === "number" ? [unit] : [...Buffer.from(unit.toUpperCase())]));
 
-// The `process` of the specification, whose name is node's.
+// The function `process` of SPEC.md. Node.js uses that name itself.
 const respond = (request) => trim(cap(upper(trim(cap(request)))));
 
-// The request that a stream makes, or null while it makes none yet.
+// Returns the request of a stream, or null while it is incomplete.
 function frame(stream, ended) {
   const lf = stream.indexOf(LF);
   if (lf >= 0 && lf < LIMIT) return stream.slice(0, lf + 1);
@@ -76,7 +77,7 @@ const toHex = (bytes) => Buffer.from(bytes).toString("hex");
 const sent = (step) => (step.send ?? step.send_each_byte ?? "").repeat(step.times ?? 1);
 const stated = (expect) => expect.reply ?? expect.reply_times.map(([hex, n]) => hex.repeat(n)).join("");
 
-// Every exchange of a vector: its own, and those that are made on other connections meanwhile.
+// Yields every exchange of a vector: its own, and those of its steps on other connections.
 function* exchanges(vector) {
   const stream = fromHex(vector.steps.map(sent).join(""));
   const request = frame(stream, vector.steps.some((step) => step.half_close));
@@ -87,7 +88,8 @@ function* exchanges(vector) {
 
 const suite = JSON.parse(readFileSync(process.argv[2] ?? new URL("upcase.json", import.meta.url), "utf8"));
 const older = Number.parseFloat(process.versions.unicode) < Number.parseFloat(suite.unicode);
-// Of the reply too: a new capital can belong to an old small letter. (Other bytes are digits here.)
+// An older Unicode does not know every character. The reply is searched too, because a new capital can be
+// the mapping of an old small letter. (In the joined string, other bytes are decimal digits.)
 const isUnknown = ({ request, reply }) => /\p{Cn}/u.test(decode([...(request ?? []), ...fromHex(reply)]).join(""));
 const unjudged = suite.vectors.filter((vector) => older && [...exchanges(vector)].some(isUnknown));
 
@@ -101,7 +103,7 @@ for (const vector of suite.vectors.filter((vector) => !unjudged.includes(vector)
   }
 }
 if (unjudged.length > 0)
-  console.log(`not judged, for this is Unicode ${process.versions.unicode}: ${unjudged.map(({ id }) => id).join(" ")}`);
+  console.log(`not judged, because this is Unicode ${process.versions.unicode}: ${unjudged.map(({ id }) => id).join(" ")}`);
 const agree = suite.vectors.length - disagreeing.size - unjudged.length;
 console.log(`${agree} agree, ${disagreeing.size} disagree, ${unjudged.length} not judged`);
 process.exitCode = disagreeing.size > 0 ? 1 : 0;

@@ -1,15 +1,38 @@
-//! Strategies for requests, each aimed at one kind of trouble.
+//! Strategies for requests and scripts, each aimed at one kind of difficulty.
 
-#![allow(dead_code)] // each test file that includes this uses a part of it
+use std::fmt;
+use std::ops::Deref;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use upcase::LIMIT;
+use upcase::conformance::laws::WHITE_SPACE;
+use upcase::conformance::reference;
+use upcase::conformance::script::ACTIONS;
 
-/// Letters whose mapping is not the common one to one: one to two, one to three, titlecase,
-/// shrinking and growing in UTF-8, a mark that becomes a letter, Georgian, astral, new in 17.
-pub const SPECIAL: &[char] = &[
+/// Bytes that are printed as a byte string, so that a failing input can be pasted into a test.
+#[derive(Clone)]
+pub struct Bytes(pub Vec<u8>);
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.0.escape_ascii())
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Letters with a mapping that is not one to one or otherwise special: one to two, one to three,
+/// title case, shorter or longer in UTF-8, a mark that becomes a letter, Georgian, above U+FFFF, new
+/// in Unicode 17.
+const SPECIAL: &[char] = &[
     'ß',
     'ŉ',
     'ǰ',
@@ -42,11 +65,8 @@ pub const SPECIAL: &[char] = &[
     'i',
 ];
 
-/// White space (SPEC section 1).
-pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
-
-/// What some libraries take for white space, and the protocol does not.
-pub const NEAR_MISSES: &[&[u8]] = &[
+/// Bytes that some libraries treat as white space, and the protocol does not.
+const NEAR_MISSES: &[&[u8]] = &[
     b"\x00",
     b"\x08",
     b"\x0E",
@@ -65,8 +85,8 @@ pub const NEAR_MISSES: &[&[u8]] = &[
     "\u{FEFF}".as_bytes(),
 ];
 
-/// Ill-formed sequences: every class of them.
-pub const ILL_FORMED: &[&[u8]] = &[
+/// Ill-formed sequences of every class.
+const ILL_FORMED: &[&[u8]] = &[
     b"\x80",
     b"\xBF",
     b"\xC0\xAF",
@@ -88,23 +108,22 @@ pub const ILL_FORMED: &[&[u8]] = &[
     b"\xFF",
 ];
 
-/// One of all kinds of requests.
-pub fn requests() -> impl Strategy<Value = Vec<u8>> {
+/// Requests of all kinds.
+pub fn requests() -> impl Strategy<Value = Bytes> {
     prop_oneof![
         arbitrary_bytes(),
         ascii(),
         well_formed(),
-        laced(),
+        mixed(),
         at_the_cap(),
         growing(),
         padded(),
     ]
 }
 
-/// The bytes of a conversation: its turns, and a request on the wire, with an LF somewhere in it or
-/// not.
-pub fn conversations() -> impl Strategy<Value = Vec<u8>> {
-    let turn = prop_oneof![
+/// Scripts as raw bytes: the actions, and a request on the wire, with or without an LF in it.
+pub fn scripts() -> impl Strategy<Value = Bytes> {
+    let action = prop_oneof![
         6 => select(&b"123456789*"[..]).prop_map(|letter| vec![letter]),
         4 => select(&b"iinn"[..]).prop_map(|letter| vec![letter]),
         1 => select(&b"etx"[..]).prop_map(|letter| vec![letter]),
@@ -112,42 +131,42 @@ pub fn conversations() -> impl Strategy<Value = Vec<u8>> {
         2 => (0x100_u16..0x400).prop_map(|length| (0x8000 | length).to_be_bytes().to_vec()),
     ];
     let wire = (requests(), prop::option::of(any::<prop::sample::Index>()));
-    (
-        vec(turn, 2 * upcase::conformance::exchange_laws::TURNS),
-        wire,
-    )
-        .prop_map(|(turns, (wire, lf))| {
-            let mut bytes = turns.concat();
-            let start = bytes.len();
-            bytes.extend(wire);
-            if let Some(lf) = lf {
-                bytes.insert(start + lf.index(bytes.len() - start + 1), b'\n');
-            }
-            bytes
-        })
+    (vec(action, 2 * ACTIONS), wire).prop_map(|(actions, (wire, lf))| {
+        let mut bytes = actions.concat();
+        let start = bytes.len();
+        bytes.extend(&*wire);
+        if let Some(lf) = lf {
+            bytes.insert(start + lf.index(bytes.len() - start + 1), b'\n');
+        }
+        Bytes(bytes)
+    })
 }
 
-/// Any bytes, of lengths crowded where the rules change.
-pub fn arbitrary_bytes() -> impl Strategy<Value = Vec<u8>> {
-    lengths().prop_flat_map(|length| vec(any::<u8>(), length))
+/// Any bytes, most often of lengths where the rules change.
+pub fn arbitrary_bytes() -> impl Strategy<Value = Bytes> {
+    lengths()
+        .prop_flat_map(|length| vec(any::<u8>(), length))
+        .prop_map(Bytes)
 }
 
-/// ASCII, white space and controls included.
-pub fn ascii() -> impl Strategy<Value = Vec<u8>> {
+/// ASCII, with white space and controls.
+pub fn ascii() -> impl Strategy<Value = Bytes> {
     let byte =
         prop_oneof![4 => 0x20_u8..0x7F, 1 => 0_u8..0x80, 1 => select(&b"\t\n\x0B\x0C\r "[..])];
-    lengths().prop_flat_map(move |length| vec(byte.clone(), length))
+    lengths()
+        .prop_flat_map(move |length| vec(byte.clone(), length))
+        .prop_map(Bytes)
 }
 
-/// Well-formed text, heavy in what maps unlike the rest.
-pub fn well_formed() -> impl Strategy<Value = Vec<u8>> {
+/// Well-formed text with many letters whose mapping is special.
+pub fn well_formed() -> impl Strategy<Value = Bytes> {
     prop_oneof![4 => 0..12_usize, 2 => 0..80_usize, 1 => 200..1100_usize]
         .prop_flat_map(|count| vec(character(), count))
-        .prop_map(|text| String::from_iter(text).into_bytes())
+        .prop_map(|text| Bytes(String::from_iter(text).into_bytes()))
 }
 
-/// Text with ill-formed bytes and near-misses between.
-pub fn laced() -> impl Strategy<Value = Vec<u8>> {
+/// Text with ill-formed bytes, and bytes that look like white space, between the characters.
+pub fn mixed() -> impl Strategy<Value = Bytes> {
     let piece = prop_oneof![
         3 => character().prop_map(encoded),
         2 => select(ILL_FORMED).prop_map(<[u8]>::to_vec),
@@ -156,45 +175,45 @@ pub fn laced() -> impl Strategy<Value = Vec<u8>> {
     ];
     prop_oneof![4 => 0..8_usize, 2 => 0..60_usize, 1 => 300..700_usize]
         .prop_flat_map(move |count| vec(piece.clone(), count))
-        .prop_map(|pieces| pieces.concat())
+        .prop_map(|pieces| Bytes(pieces.concat()))
 }
 
-/// A character or an ill-formed sequence astride the cap, with or without white space before the
-/// text, and more after it.
-pub fn at_the_cap() -> impl Strategy<Value = Vec<u8>> {
-    let astride = prop_oneof![
+/// A character or an ill-formed sequence across the cap, with or without white space before the text,
+/// and more text after it.
+pub fn at_the_cap() -> impl Strategy<Value = Bytes> {
+    let across = prop_oneof![
         3 => character().prop_map(encoded),
         2 => select(ILL_FORMED).prop_map(<[u8]>::to_vec),
         1 => white_space(),
     ];
     let filler = prop_oneof![Just(b'a'), Just(b'.'), Just(b' ')];
     let text = (white_space(), character(), filler, LIMIT - 4..=LIMIT);
-    (text, vec(astride, 0..4), white_space()).prop_map(|(text, astride, after)| {
+    (text, vec(across, 0..4), white_space()).prop_map(|(text, across, after)| {
         let (mut request, first, filler, start) = text;
         request.extend(encoded(first));
         request.resize(start, filler);
-        request.extend(astride.concat());
+        request.extend(across.concat());
         request.extend(after);
-        request
+        Bytes(request)
     })
 }
 
-/// Text below the cap whose upper case is around it: cut inside a character, or before white
-/// space.
-pub fn growing() -> impl Strategy<Value = Vec<u8>> {
+/// Text below the cap whose upper case is about as long as the cap, so that the reply may be cut
+/// within a character or before white space.
+pub fn growing() -> impl Strategy<Value = Bytes> {
     let letter = select(&['ß', 'ŉ', 'ΐ', 'ﬃ', 'և'][..]);
     let end = vec(prop_oneof![character(), select(&WHITE_SPACE[..])], 0..8);
     (letter, LIMIT - 12..LIMIT + 6, end).prop_map(|(letter, upper_length, end)| {
-        let grown: usize = letter.to_uppercase().map(char::len_utf8).sum();
+        let grown = reference::upper_of(letter).len();
         let mut text = String::from(letter).repeat(upper_length / grown);
         text.push_str(&"a".repeat(upper_length % grown));
         text.extend(end);
-        text.into_bytes()
+        Bytes(text.into_bytes())
     })
 }
 
-/// White space and near-misses around a little text, and within.
-pub fn padded() -> impl Strategy<Value = Vec<u8>> {
+/// A little text with white space, and bytes that look like it, around it and within.
+pub fn padded() -> impl Strategy<Value = Bytes> {
     let near =
         prop_oneof![2 => Just(Vec::new()), 1 => select(NEAR_MISSES).prop_map(<[u8]>::to_vec)];
     let text = vec(character(), 0..4).prop_map(|text| String::from_iter(text).into_bytes());
@@ -208,11 +227,11 @@ pub fn padded() -> impl Strategy<Value = Vec<u8>> {
         white_space(),
     )
         .prop_map(|(before, left, text, within, more, right, after)| {
-            [before, left, text, within, more, right, after].concat()
+            Bytes([before, left, text, within, more, right, after].concat())
         })
 }
 
-/// Lengths in bytes, crowded around 0, 1, the cap, and three times the cap.
+/// Lengths in bytes, most often near 0, 1, the cap, and three times the cap.
 fn lengths() -> impl Strategy<Value = usize> {
     prop_oneof![
         1 => 0..=1_usize,

@@ -1,0 +1,151 @@
+//! The form that steps and expectations have in the file of the vectors.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{End, one};
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Step {
+    Send {
+        send: Hex,
+        #[serde(default = "one")]
+        times: usize,
+    },
+    SendEachByte {
+        send_each_byte: Hex,
+    },
+    Pause {
+        pause_ms: u64,
+    },
+    HalfClose {
+        #[serde(rename = "half_close")]
+        _half_close: True,
+    },
+    AwaitReply {
+        #[serde(rename = "await")]
+        _await: Reply,
+    },
+    Other {
+        other: Other,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Other {
+    Exchange {
+        send: Hex,
+        reply: Hex,
+    },
+    Reset {
+        send: Hex,
+        #[serde(rename = "reset")]
+        _reset: True,
+    },
+    Stall {
+        send: Hex,
+        stall: usize,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expectation {
+    #[serde(default)]
+    reply: Hex,
+    #[serde(default)]
+    reply_times: Vec<(Hex, usize)>,
+    end: End,
+}
+
+/// The value `true`.
+#[derive(Deserialize)]
+#[serde(try_from = "bool")]
+pub struct True;
+
+impl TryFrom<bool> for True {
+    type Error = &'static str;
+
+    fn try_from(value: bool) -> Result<Self, Self::Error> {
+        value.then_some(Self).ok_or("the only value is true")
+    }
+}
+
+/// The value `"reply"`.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    Reply,
+}
+
+/// Bytes, as hexadecimal digits.
+#[derive(Default, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Hex(Vec<u8>);
+
+impl TryFrom<String> for Hex {
+    type Error = String;
+
+    fn try_from(digits: String) -> Result<Self, String> {
+        let byte = |pair: &[u8]| {
+            let pair = str::from_utf8(pair).ok().filter(|pair| pair.len() == 2);
+            pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
+        let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
+        let bytes = bytes.map(Self);
+        bytes.ok_or_else(|| format!("not bytes as hexadecimal digits: {digits:?}"))
+    }
+}
+
+impl From<Step> for super::Step {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Send {
+                send: Hex(bytes),
+                times,
+            } => Self::Send { bytes, times },
+            Step::SendEachByte {
+                send_each_byte: Hex(bytes),
+            } => Self::SendEachByte(bytes),
+            Step::Pause { pause_ms } => Self::Pause(Duration::from_millis(pause_ms)),
+            Step::HalfClose { .. } => Self::HalfClose,
+            Step::AwaitReply { .. } => Self::AwaitReply,
+            Step::Other { other } => Self::Other(other.into()),
+        }
+    }
+}
+
+impl From<Other> for super::Other {
+    fn from(other: Other) -> Self {
+        match other {
+            Other::Exchange {
+                send: Hex(request),
+                reply: Hex(reply),
+            } => Self::Exchange { request, reply },
+            Other::Reset {
+                send: Hex(bytes), ..
+            } => Self::Reset(bytes),
+            Other::Stall {
+                send: Hex(bytes),
+                stall: connections,
+            } => Self::Stall { bytes, connections },
+        }
+    }
+}
+
+impl From<Expectation> for super::Expectation {
+    fn from(expectation: Expectation) -> Self {
+        let Expectation {
+            reply: Hex(mut reply),
+            reply_times,
+            end,
+        } = expectation;
+        for (Hex(bytes), times) in reply_times {
+            reply.extend(bytes.repeat(times));
+        }
+        Self { reply, end }
+    }
+}

@@ -1,0 +1,27 @@
+//! A server program in any language, which prints its address when it is ready.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use super::process::{Lines, Process, ready_address};
+
+/// A running server program, which is killed on drop.
+pub struct Program {
+    _process: Process,
+    /// The address that it printed.
+    pub address: SocketAddr,
+}
+
+impl Program {
+    /// Starts `command`, and waits until the program is ready.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        let child = command.stdout(Stdio::piped()).spawn();
+        let mut process = Process(child.expect("the program starts"));
+        let stdout = Lines::of(process.0.stdout.take().expect("a pipe"));
+        Self {
+            _process: process,
+            address: ready_address(&stdout.next_line()),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Tests that need what a machine may lack. Without it they are reported as ignored, with the reason.
+
+use std::any::type_name;
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+/// What a test needs of the machine.
+pub struct Need {
+    what: &'static str,
+    is_met: LazyLock<bool>,
+}
+
+impl Need {
+    /// A need for `what`. `is_met` is called at most once.
+    pub const fn new(what: &'static str, is_met: fn() -> bool) -> Self {
+        let is_met = LazyLock::new(is_met);
+        Self { what, is_met }
+    }
+}
+
+/// The function `test` as a test of its name, which is ignored if a need is not met.
+pub fn trial<const NEEDS: usize, T: FnOnce() + Send + 'static>(
+    test: T,
+    needs: [&'static Need; NEEDS],
+) -> Trial {
+    let path = type_name::<T>();
+    let (_, name) = path.rsplit_once("::").unwrap_or(("", path));
+    Trial::ignorable_test(name, move || {
+        if let Some(need) = needs.iter().find(|need| !*need.is_met) {
+            return Ok(Completion::ignored_with(format!("needs {}", need.what)));
+        }
+        test();
+        Ok(Completion::Completed)
+    })
+}
+
+/// Runs the tests in this order, `threads` at once if the command line does not say otherwise.
+pub fn run(threads: usize, trials: Vec<Trial>) -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(threads);
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

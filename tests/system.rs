@@ -1,0 +1,618 @@
+//! The programs in unusual systems: kernel errors, limits, namespaces, inherited signals and sockets,
+//! IPv6. Errors are real where possible, and otherwise injected by strace.
+
+mod common {
+    pub mod command;
+    pub mod connection;
+    pub mod kernel;
+    pub mod listener;
+    pub mod process;
+    pub mod server;
+    pub mod stop;
+    pub mod trials;
+    pub mod wait;
+}
+
+use std::fs::{self, File, OpenOptions};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::{cargo_bin, cargo_bin_cmd};
+use common::command::succeeds;
+use common::connection::Connection;
+use common::kernel::{open_descriptors, path, status};
+use common::listener::queued;
+use common::process::PATIENCE;
+use common::server::Server;
+use common::stop::{missing, stop_listening, wait_until_closed};
+use common::trials::{self, Need, trial};
+use common::wait::wait_until;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use socket2::{Domain, Socket, Type};
+use upcase::server::MAX_TIMEOUT;
+
+fn main() -> ExitCode {
+    let trials = vec![
+        trial(memory_limit_costs_no_reply, []),
+        trial(accept_errors_cost_no_reply, [&STRACE]),
+        trial(start_without_a_thread_fails_with_one_line, [&STRACE]),
+        trial(signal_during_the_start_stops_the_server, [&STRACE]),
+        trial(few_descriptors_lower_the_connection_limit, []),
+        trial(lowered_descriptor_limit_costs_no_reply, []),
+        trial(full_disk_costs_no_reply_and_is_counted, []),
+        trial(file_size_limit_costs_no_reply_and_is_counted, []),
+        trial(handed_over_listener_is_served_with_its_queue, []),
+        trial(unfit_socket_fails_with_one_line, []),
+        trial(restarts_on_a_shared_socket_lose_no_request, []),
+        trial(server_that_shares_its_socket_stops_at_once, []),
+        trial(server_without_a_network_stops_at_once, [&NET_NAMESPACE]),
+        trial(second_signal_ends_process_1, [&PID_NAMESPACE]),
+        trial(blocked_signals_stop_the_server, [&ENV_WITH_SIGNALS]),
+        trial(ignored_signals_stay_ignored, [&ENV_WITH_SIGNALS]),
+        trial(ipv4_client_of_ipv6_server_is_printed_as_ipv4, [&IPV6]),
+        trial(idle_server_stops_at_any_ipv6_address, [&IPV6]),
+        trial(client_finds_localhost_at_ipv4, [&LOCALHOST_IPV4]),
+        trial(client_finds_localhost_at_ipv6, [&LOCALHOST_IPV6]),
+    ];
+    trials::run(8, trials)
+}
+
+static STRACE: Need = Need::new("strace", || {
+    succeeds(&["strace", "-qq", "-o", "/dev/null", "true"])
+});
+static NET_NAMESPACE: Need = Need::new("unshare --net", || succeeds(&["unshare", "--net", "true"]));
+static PID_NAMESPACE: Need = Need::new("unshare --pid", || {
+    succeeds(&[&NEW_PID_NAMESPACE[..], &["true"]].concat())
+});
+static ENV_WITH_SIGNALS: Need = Need::new("env --block-signal --ignore-signal", || {
+    succeeds(&["env", "--block-signal", "--ignore-signal=INT", "true"])
+});
+static IPV6: Need = Need::new("IPv6", || {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+});
+static LOCALHOST_IPV4: Need = Need::new("localhost as 127.0.0.1", || {
+    is_localhost(Ipv4Addr::LOCALHOST.into())
+});
+static LOCALHOST_IPV6: Need = Need::new("localhost as ::1", || {
+    is_localhost(Ipv6Addr::LOCALHOST.into())
+});
+
+fn is_localhost(ip: IpAddr) -> bool {
+    let resolved = ("localhost", 0).to_socket_addrs();
+    let is_resolved = resolved.is_ok_and(|mut all| all.any(|address| address.ip() == ip));
+    is_resolved && TcpListener::bind((ip, 0)).is_ok()
+}
+
+/// The command `prefix`, which becomes the server.
+fn server_by(prefix: &[&str], options: &[&str]) -> Command {
+    let mut command = Command::new(prefix[0]);
+    command
+        .args(&prefix[1..])
+        .arg(cargo_bin!("upcase-server"))
+        .args(["--bind", "127.0.0.1:0"])
+        .args(options);
+    command
+}
+
+/// A shell with a limit of its own, which becomes the server.
+fn limited(limit: &str, options: &[&str]) -> Command {
+    let script = format!("ulimit {limit}; exec \"$0\" \"$@\"");
+    server_by(&["sh", "-c", &script], options)
+}
+
+/// A path for a file of one test.
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// A server into whose system calls strace injects a fault. The calls are written to `calls`.
+fn injecting(fault: &str, calls: &Path) -> Command {
+    let fault = format!("inject={fault}");
+    let calls = calls.to_str().expect("a path in UTF-8");
+    // -D: the server is the child, and strace the grandchild.
+    let options = [
+        "-D",
+        "-f",
+        "-qq",
+        "-e",
+        "signal=none",
+        "-e",
+        &fault,
+        "-o",
+        calls,
+    ];
+    server_by(&[&["strace"], &options[..]].concat(), &[])
+}
+
+/// The warning about a connection that could not be accepted.
+const CANNOT_SERVE: &str = "cannot serve a new connection; the server goes on: ";
+
+/// Checks the lines on standard error of a server that could not accept, and was started at `start`:
+/// at most one warning every five seconds, and how many more there were.
+#[track_caller]
+fn check_warnings(stderr: &[String], start: Instant) {
+    let (warnings, others): (Vec<_>, Vec<_>) =
+        stderr.iter().partition(|line| line.contains(CANNOT_SERVE));
+    let most = 1 + start.elapsed().as_secs() / 5;
+    assert!((1..=most).contains(&(warnings.len() as u64)), "{stderr:?}");
+    let is_count = |line: &&String| line.ends_with(" more warnings were not printed");
+    assert!(others.iter().all(is_count), "{stderr:?}");
+}
+
+/// SPEC: TIME-4
+fn accept_errors_cost_no_reply() {
+    // Each temporary error of `accept`, and whether it is reported.
+    let errors = [
+        ("EMFILE", true),
+        ("ENFILE", true),
+        ("ENOBUFS", true),
+        ("ENOMEM", true),
+        ("EINTR", false),
+        ("ECONNABORTED", false),
+    ];
+    thread::scope(|scope| {
+        for (error, is_reported) in errors {
+            scope.spawn(move || check_accept_error(error, is_reported));
+        }
+    });
+}
+
+fn check_accept_error(error: &str, is_reported: bool) {
+    let calls = scratch(&format!("accept-{error}"));
+    // The first and the third call of each event loop fail.
+    let fault = format!("accept4:error={error}:when=1..3+2");
+    let start = Instant::now();
+    let server = Server::start_by(injecting(&fault, &calls));
+    for _ in 0..20 {
+        assert_eq!(server.reply_to(b"hello\n"), b"HELLO", "{error}");
+    }
+    let (_, stderr) = server.stop();
+    let calls = fs::read_to_string(&calls).unwrap();
+    assert!(calls.matches("(INJECTED)").count() > 1, "{error}: {calls}");
+    if is_reported {
+        check_warnings(&stderr, start);
+    } else {
+        assert!(stderr.is_empty(), "{error}: {stderr:?}");
+    }
+}
+
+fn start_without_a_thread_fails_with_one_line() {
+    let check = |call: usize| {
+        let calls = scratch(&format!("clone-{call}"));
+        let fault = format!("clone3:error=EAGAIN:when={call}");
+        let mut command = assert_cmd::Command::from_std(injecting(&fault, &calls));
+        let output = command.timeout(PATIENCE).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{call}: {stderr}");
+        assert!(stderr.contains("cannot start a thread: "), "{stderr}");
+        assert!(stderr.contains("ulimit -u"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    };
+    thread::scope(|scope| {
+        // The threads for the signals, the log, the warnings and the server.
+        for call in 1..=4 {
+            scope.spawn(move || check(call));
+        }
+    });
+}
+
+/// SPEC: TIME-5
+fn signal_during_the_start_stops_the_server() {
+    // The sockets that wake the signal thread exist a while later than the handlers.
+    let command = injecting("socketpair:delay_exit=100000", &scratch("signals"));
+    let server = Server::spawn(command, Stdio::piped(), Stdio::piped());
+    wait_until("SIGTERM is caught, and SIGINT before it", || {
+        let status = fs::read_to_string(path(&server, "status")).unwrap();
+        let mut lines = status.lines();
+        let caught = lines.find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+        status.starts_with("Name:\tupcase-server\n") && caught & 1 << 14 != 0
+    });
+    server.signal(Signal::INT);
+    let (status, _, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0), "{stderr:?}");
+}
+
+/// Several connections to `server` that stall.
+fn stall(server: &Server, count: usize) -> Vec<Connection> {
+    let mut stalled: Vec<Connection> = (0..count).map(|_| server.connect()).collect();
+    for connection in &mut stalled {
+        connection.send(b"x");
+    }
+    stalled
+}
+
+/// SPEC: TIME-4
+fn memory_limit_costs_no_reply() {
+    // In KiB, more than the server has after the first exchange.
+    let check = |room: u64| {
+        let server = Server::start(&["--timeout", "1"]);
+        assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+        let limit = Rlimit {
+            current: Some((status(&server, "VmSize") + room) * 1024),
+            maximum: None,
+        };
+        prlimit(Some(server.pid()), Resource::As, limit).unwrap();
+        let stalled = stall(&server, 12);
+        assert_eq!(server.reply_to(b"hello\n"), b"HELLO", "{room} KiB");
+        drop(stalled);
+        let (stdout, stderr) = server.stop();
+        assert_eq!(stdout.len(), 2 * 14, "{room} KiB: {stdout:?}");
+        assert!(stderr.is_empty(), "{room} KiB: {stderr:?}");
+    };
+    thread::scope(|scope| {
+        for first in [0, 12, 24, 36] {
+            scope.spawn(move || (first..1100).step_by(48).for_each(check));
+        }
+    });
+}
+
+/// SPEC: TIME-3, TIME-5
+fn few_descriptors_lower_the_connection_limit() {
+    let start = |options: &[&str]| Server::start_by(limited("-n 50", options));
+    let server = start(&["--max-connections", "100", "--timeout", "10", "--quiet"]);
+    let warning = server.stderr.next_line();
+    let most = connection_limit(&warning).unwrap_or_else(|| panic!("{warning}"));
+    // So many connections are held at once, and one more waits.
+    let idle = open_descriptors(&server);
+    let mut held = stall(&server, most);
+    wait_until("all are held", || open_descriptors(&server) == idle + most);
+    let mut late = server.connect();
+    late.send(b"late\n");
+    wait_until("one is queued", || queued(server.address()) == Some(1));
+    assert_eq!(open_descriptors(&server), idle + most);
+    for connection in &mut held {
+        connection.send(b"\n");
+        assert_eq!(connection.reply(), b"X");
+    }
+    drop(held);
+    assert_eq!(late.reply(), b"LATE");
+    drop(late);
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+
+    // A deadline makes room for the next.
+    let server = start(&["--max-connections", "100", "--timeout", "1", "--quiet"]);
+    assert_eq!(server.stderr.next_line(), warning);
+    let mut stalled = stall(&server, 60);
+    drop(stalled.split_off(most));
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+
+    // The server warns only if there is too little room.
+    let warnings = |options: &[&str]| start(options).stop().1.len();
+    assert_eq!(warnings(&[]), 0);
+    assert_eq!(warnings(&["--max-connections", &most.to_string()]), 0);
+    assert_eq!(warnings(&["--max-connections", &(most + 1).to_string()]), 1);
+}
+
+/// The number of connections in the warning of a server that has 50 descriptors and was to hold 100.
+fn connection_limit(warning: &str) -> Option<usize> {
+    let (_, limit) = warning.split_once("limit of 50 file descriptors allows ")?;
+    let (limit, _) = limit.split_once(" connections at once, not 100")?;
+    limit.parse().ok()
+}
+
+/// SPEC: TIME-4
+fn lowered_descriptor_limit_costs_no_reply() {
+    let start = Instant::now();
+    let server = Server::start(&["--timeout", "2"]);
+    let idle = open_descriptors(&server) as u64;
+    let mut held: Vec<Connection> = (0..20).map(|_| server.connect()).collect();
+    for connection in &mut held {
+        connection.send(b"x\n");
+        assert_eq!(connection.reply(), b"X");
+    }
+    // Fewer than are in use, because the clients have not closed yet.
+    let limit = Rlimit {
+        current: Some(idle + 4),
+        ..getrlimit(Resource::Nofile)
+    };
+    prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
+    let mut late: Vec<Connection> = (0..100).map(|_| server.connect()).collect();
+    for connection in &mut late {
+        connection.send(b"late\n");
+    }
+    let warning = server.stderr.next_line();
+    drop(held);
+    for mut connection in late {
+        assert_eq!(connection.reply(), b"LATE");
+    }
+    let (_, stderr) = server.stop();
+    check_warnings(&[&[warning], &stderr[..]].concat(), start);
+}
+
+/// A server that is started by `prefix` and gets `socket` in the way of systemd.
+fn handing_over(socket: impl Into<OwnedFd>, prefix: &[&str], options: &[&str]) -> Command {
+    let script = "exec 3<&0 4<&0 0</dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"";
+    let mut command = server_by(&[prefix, &["sh", "-c", script]].concat(), options);
+    command.stdin(socket.into()).env("LISTEN_FDS", "1");
+    command
+}
+
+fn listen() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Makes so many exchanges with the server at `address`.
+#[track_caller]
+fn exchange(address: SocketAddr, count: usize) {
+    for _ in 0..count {
+        let mut client = Connection::connect(address);
+        client.send(b"hello\n");
+        assert_eq!(client.reply(), b"HELLO");
+    }
+}
+
+/// The beginning of the warning about a log that cannot be written.
+const CANNOT_LOG: &str = "upcase-server: cannot write the log, serving goes on: ";
+
+/// SPEC: LOG-4
+fn full_disk_costs_no_reply_and_is_counted() {
+    let (listener, address) = listen();
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let command = handing_over(listener, &[], &[]);
+    let server = Server::spawn(command, full.into(), Stdio::piped());
+    let warning = server.stderr.next_line();
+    assert!(warning.starts_with(CANNOT_LOG), "{warning}");
+    exchange(address, 3);
+    let (_, stderr) = server.stop();
+    assert_eq!(missing(&stderr), 3);
+}
+
+/// SPEC: LOG-4
+fn file_size_limit_costs_no_reply_and_is_counted() {
+    let (listener, address) = listen();
+    let log = scratch("limited.log");
+    let limit = ["sh", "-c", "ulimit -f 1; exec \"$0\" \"$@\""];
+    let command = handing_over(listener, &limit, &[]);
+    let stdout = File::create(&log).unwrap();
+    let server = Server::spawn(command, stdout.into(), Stdio::piped());
+    exchange(address, 200);
+    let (_, stderr) = server.stop();
+    assert!(stderr[0].starts_with(CANNOT_LOG), "{stderr:?}");
+    let written = fs::read_to_string(&log).unwrap();
+    let whole = written.matches("b'hello'\n").count();
+    assert!(whole > 0);
+    assert_eq!(missing(&stderr[1..]), 200 - whole);
+}
+
+fn handed_over_listener_is_served_with_its_queue() {
+    let (listener, address) = listen();
+    listener.set_nonblocking(true).unwrap();
+    let mut early = Connection::connect(address);
+    early.send(b"early\n");
+    let server = Server::start_by(handing_over(listener, &[], &[]));
+    assert_eq!(server.address(), address);
+    assert_eq!(early.reply(), b"EARLY");
+    drop(early);
+    assert_eq!(server.reply_to(b"late\n"), b"LATE");
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+}
+
+fn unfit_socket_fails_with_one_line() {
+    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&any.into()).unwrap();
+    let datagrams = UdpSocket::bind(any).unwrap();
+    let file = File::open("/dev/null").unwrap();
+    let (listener, _) = listen();
+    let sockets: [(OwnedFd, _, _); 4] = [
+        (bound.into(), "1", "it does not listen"),
+        (datagrams.into(), "1", "not a valid tcp socket"),
+        (file.into(), "1", "is not a socket"),
+        (listener.into(), "2", "2 sockets were handed over"),
+    ];
+    for (socket, count, cause) in sockets {
+        let mut command = handing_over(socket, &[], &[]);
+        let output = command.env("LISTEN_FDS", count).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(output.stdout.is_empty());
+        assert!(stderr.contains(cause), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+/// Hands `listener` over to a new server, and keeps it.
+fn start_at(listener: &TcpListener) -> Server {
+    let socket = listener.try_clone().unwrap();
+    Server::start_by(handing_over(socket, &[], &["--timeout", "10"]))
+}
+
+/// Sets a flag on drop, so also when a test fails.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Calls `meanwhile` while four clients make exchanges with the server at `address`, of which none
+/// may fail. Returns the number of exchanges.
+fn under_load(address: SocketAddr, meanwhile: impl FnOnce()) -> usize {
+    let is_over = AtomicBool::new(false);
+    let exchanges = || {
+        let mut count = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            exchange(address, 1);
+            count += 1;
+        }
+        count
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(exchanges)).collect();
+        let over = SetOnDrop(&is_over);
+        meanwhile();
+        drop(over);
+        let counts = clients.into_iter().map(|client| client.join().unwrap());
+        counts.sum()
+    })
+}
+
+/// How many requests are in `stdout`. Each must be "hello".
+#[track_caller]
+fn logged(stdout: &[String]) -> usize {
+    let mut entries = stdout.chunks(2);
+    let entry = ["Recebido de 127.0.0.1:", "b'hello'"];
+    assert!(entries.all(|lines| lines == entry), "not a client's");
+    stdout.len() / 2
+}
+
+/// SPEC: TIME-5
+fn restarts_on_a_shared_socket_lose_no_request() {
+    let (listener, address) = listen();
+    let mut in_log = 0;
+    let mut last = None;
+    let answered = under_load(address, || {
+        for _ in 0..40 {
+            let server = start_at(&listener);
+            assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+            let (stdout, stderr) = server.stop();
+            in_log += logged(&stdout);
+            assert!(stderr.is_empty(), "{stderr:?}");
+        }
+        last = Some(start_at(&listener)); // for the clients that still wait
+    });
+    in_log += logged(&last.unwrap().stop().0);
+    assert_eq!(in_log, answered + 40);
+}
+
+/// SPEC: TIME-5
+fn server_that_shares_its_socket_stops_at_once() {
+    let (listener, address) = listen();
+    let remaining = start_at(&listener);
+    let mut in_log = 0;
+    let answered = under_load(address, || {
+        for _ in 0..4 {
+            let server = start_at(&listener);
+            assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+            let stop = Instant::now();
+            in_log += logged(&server.stop().0);
+            assert_at_once(stop.elapsed());
+        }
+    });
+    in_log += logged(&remaining.stop().0);
+    assert_eq!(in_log, answered + 4);
+}
+
+/// Checks that a server with the longest time-out did not wait for a deadline.
+#[track_caller]
+fn assert_at_once(elapsed: Duration) {
+    assert!(elapsed < MAX_TIMEOUT / 2, "after {elapsed:?}");
+}
+
+/// SPEC: TIME-5
+fn server_without_a_network_stops_at_once() {
+    let (listener, _) = listen();
+    let command = handing_over(listener, &["unshare", "--net"], &["--timeout", "10"]);
+    let server = Server::start_by(command);
+    let mut client = server.connect();
+    client.send(b"under");
+    server.signal(Signal::TERM);
+    client.send(b" way\n");
+    assert_eq!(client.reply(), b"UNDER WAY");
+    drop(client);
+    let stop = Instant::now();
+    assert_eq!(server.wait().0.code(), Some(0));
+    assert_at_once(stop.elapsed());
+}
+
+/// A command that starts another as process 1 of a new namespace.
+const NEW_PID_NAMESPACE: [&str; 4] = ["unshare", "--pid", "--fork", "--kill-child"];
+
+fn second_signal_ends_process_1() {
+    let server = Server::start_by(server_by(&NEW_PID_NAMESPACE, &["--timeout", "10"]));
+    let parent = server.pid().as_raw_nonzero();
+    let children = fs::read_to_string(path(&server, &format!("task/{parent}/children")));
+    let child = children.unwrap().trim().parse().expect("one child");
+    let child = Pid::from_raw(child).unwrap();
+    let mut client = server.connect();
+    client.send(b"under way");
+    kill_process(child, Signal::TERM).unwrap();
+    wait_until_closed(&server);
+    kill_process(child, Signal::TERM).unwrap();
+    assert_eq!(server.wait().0.code(), Some(128 + 15));
+}
+
+fn start_by_env(option: &str) -> Server {
+    Server::start_by(server_by(&["env", option], &["--timeout", "10"]))
+}
+
+/// SPEC: TIME-5
+fn blocked_signals_stop_the_server() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let server = start_by_env("--block-signal=TERM,INT,HUP");
+        server.signal(signal);
+        assert_eq!(server.wait().0.code(), Some(0), "{signal:?}");
+    }
+}
+
+fn ignored_signals_stay_ignored() {
+    let server = start_by_env("--ignore-signal=INT,HUP");
+    for signal in [Signal::INT, Signal::HUP] {
+        server.signal(signal);
+    }
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let mut client = server.connect();
+    client.send(b"under");
+    stop_listening(&server, Signal::TERM);
+    // Not ignored, this would be the second signal.
+    server.signal(Signal::INT);
+    client.send(b" way\n");
+    assert_eq!(client.reply(), b"UNDER WAY");
+    drop(client);
+    assert_eq!(server.wait().0.code(), Some(0));
+}
+
+/// SPEC: LOG-2
+fn ipv4_client_of_ipv6_server_is_printed_as_ipv4() {
+    let server = Server::start_at("[::]:0", &[]);
+    let port = server.address().port();
+    for (ip, request) in [("127.0.0.1", "four"), ("::1", "six")] {
+        let mut client = Connection::connect(SocketAddr::new(ip.parse().unwrap(), port));
+        client.send(format!("{request}\n").as_bytes());
+        assert_eq!(client.reply(), request.to_uppercase().as_bytes());
+        assert_eq!(server.stdout.next_line(), format!("Recebido de {ip}:"));
+        assert_eq!(server.stdout.next_line(), format!("b'{request}'"));
+    }
+}
+
+fn idle_server_stops_at_any_ipv6_address() {
+    for address in ["[::1]:0", "[::]:0"] {
+        Server::start_at(address, &[]).stop();
+    }
+}
+
+/// SPEC: CLIENT-8
+fn client_finds_localhost_at_ipv4() {
+    client_finds_localhost("127.0.0.1:0");
+}
+
+/// SPEC: CLIENT-8
+fn client_finds_localhost_at_ipv6() {
+    client_finds_localhost("[::1]:0");
+}
+
+/// Checks that the client finds a server that listens at only one address of `localhost`.
+#[track_caller]
+fn client_finds_localhost(address: &str) {
+    let server = Server::start_at(address, &["--quiet"]);
+    let localhost = format!("localhost:{}", server.address().port());
+    cargo_bin_cmd!("upcase-client")
+        .args(["--connect", &localhost, "--raw", "x"])
+        .timeout(PATIENCE)
+        .assert()
+        .success()
+        .stdout("X");
+}
