@@ -1,27 +1,29 @@
-//! How fast the transformation is, beside others, and beside the machine's limit.
+//! Compares the speed of the transformation with that of other implementations, and with `memcpy`,
+//! which is the limit of the machine.
 //!
-//! The contenders take turns in each round, and what is quoted is the median over the rounds of the
-//! ratio within each; so whatever else the machine does in a round meets them all.
-
-mod chart;
+//! In each round, every contender has one turn. A printed ratio is the median, over the rounds, of
+//! the ratios within a round. So other load on the machine affects all contenders of a round
+//! alike.
 
 use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use chart::Panel;
 use clap::Parser;
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
 use stringzilla::stringzilla::utf8_uncased_fold;
-use upcase::{BUFFER, process, process_into};
+use upcase::{LIMIT, process, process_into};
+use upcase_benches::chart::{self, Panel};
+use upcase_benches::median;
 
-/// The time of one call is that of so many in a row.
+/// How many calls are timed together. The time of one call is their average.
 const CALLS: u32 = 500;
 
+/// The lengths of the requests, in bytes.
 const LENGTHS: [usize; 3] = [16, 128, 1024];
 
-/// What a request is made of, again and again, to its length.
+/// The name and the text of each kind of request. A request repeats its text up to its length.
 const TEXTS: [(&str, &[u8]); 9] = [
     ("ASCII", b"The quick brown fox jumps over the lazy dog. "),
     (
@@ -46,29 +48,31 @@ const TEXTS: [(&str, &[u8]); 9] = [
     ),
 ];
 
-/// Compare the transformation with others, on texts of many scripts.
+/// Compare the transformation with other implementations, on nine kinds of text.
 #[derive(Parser)]
 struct Arguments {
-    /// How many times the contenders take turns
+    /// How many rounds there are; in each, every contender has one turn
     #[arg(long, default_value_t = 41)]
     rounds: usize,
 
-    /// Draw the ratios at 1024 bytes to this file
+    /// Draw a chart of the ratios at 1024 bytes into this SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
-    /// What Cargo adds
+    /// Cargo adds this argument
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A name, and what is done with a request and some room.
-type Contender = (&'static str, fn(&[u8], &mut [u8; 4 * BUFFER]));
+/// A name, and the work that is timed: on a request, with room for its output.
+type Contender = (&'static str, fn(&[u8], &mut [u8; 4 * LIMIT]));
 
-/// The first is what the others are compared with.
+/// The contenders. The others are compared with the first.
 const CONTENDERS: [Contender; 7] = [
     ("process_into", |request, room| {
-        let buffer = room.first_chunk_mut().expect("room");
+        let buffer = room
+            .first_chunk_mut()
+            .expect("the room is larger than a buffer");
         black_box(process_into(request, buffer));
     }),
     ("process", |request, _| {
@@ -96,7 +100,7 @@ const CONTENDERS: [Contender; 7] = [
     }),
 ];
 
-/// What those who take text alone do with bytes.
+/// Maps a request by `upper`, which accepts only text. Ill-formed bytes are copied.
 fn by_text(request: &[u8], upper: impl Fn(&str) -> String) {
     if let Ok(text) = str::from_utf8(request) {
         black_box(upper(text));
@@ -110,7 +114,8 @@ fn by_text(request: &[u8], upper: impl Fn(&str) -> String) {
     black_box(mapped);
 }
 
-/// So many bytes of `text`, and no cut character.
+/// Returns `text`, repeated and cut to `length` bytes. If `text` is well-formed, an incomplete
+/// character at the end is dropped.
 fn request(text: &[u8], length: usize) -> Vec<u8> {
     let bytes: Vec<u8> = text.iter().copied().cycle().take(length).collect();
     match str::from_utf8(&bytes) {
@@ -119,8 +124,8 @@ fn request(text: &[u8], length: usize) -> Vec<u8> {
     }
 }
 
-/// Nanoseconds a call.
-fn time((_, work): Contender, request: &[u8], room: &mut [u8; 4 * BUFFER]) -> f64 {
+/// Returns the time of one call, in nanoseconds.
+fn time((_, work): Contender, request: &[u8], room: &mut [u8; 4 * LIMIT]) -> f64 {
     let start = Instant::now();
     for _ in 0..CALLS {
         work(black_box(request), room);
@@ -128,19 +133,14 @@ fn time((_, work): Contender, request: &[u8], room: &mut [u8; 4 * BUFFER]) -> f6
     start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
     let arguments = Arguments::parse();
     let names = CONTENDERS.map(|(name, _)| name);
-    let mut room = [0; 4 * BUFFER];
+    let mut room = [0; 4 * LIMIT];
     let mut drawn = Vec::new();
     for length in LENGTHS {
         println!(
-            "\n{length} bytes: ns a request, and as a ratio to {}",
+            "\n{length} bytes: time per request in ns, and its ratio to that of {}",
             names[0]
         );
         println!(
@@ -159,10 +159,10 @@ fn main() {
                 }
                 rounds.push(times);
             }
-            let ratio = |i: usize| median(rounds.iter().map(|times| times[i] / times[0]).collect());
+            let ratio = |i: usize| median(rounds.iter().map(|times| times[i] / times[0]));
             let ratios: Vec<f64> = (0..CONTENDERS.len()).map(ratio).collect();
             let cell = |(i, ratio): (usize, &f64)| {
-                let time = median(rounds.iter().map(|times| times[i]).collect());
+                let time = median(rounds.iter().map(|times| times[i]));
                 format!("{time:>13.1} {ratio:>5.2}x")
             };
             let cells: Vec<String> = ratios.iter().enumerate().map(cell).collect();
@@ -177,6 +177,6 @@ fn main() {
             title: "Time for 1024 bytes, as a ratio to process_into (less is better)",
             rows: drawn,
         };
-        chart::draw(&path, &names, &[panel]).expect("to draw");
+        chart::draw(&path, &names, &[panel]).expect("the chart is written");
     }
 }

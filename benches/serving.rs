@@ -1,13 +1,11 @@
-//! How fast the server serves, beside what its users would take instead.
+//! Compares the server with what its users could run instead: under load, in bursts, and with many
+//! stalled peers.
 //!
-//! Each contender runs in a process of its own: this program, started again. They take turns: in
-//! each round every one of them gets the same. What is compared is the ratio within a round, and
-//! what is quoted is the median over the rounds; so whatever else the machine does in a round meets
-//! them all.
+//! Each contender runs in a process of its own: this program, started again. In each round, every
+//! contender has one turn, with the same work. A printed ratio is the median, over the rounds, of
+//! the ratios within a round. So other load on the machine affects all contenders of a round alike.
+//! Ratios of processor time are over all rounds together.
 
-mod chart;
-
-/// The parts.
 mod serving {
     pub mod aims;
     pub mod burst;
@@ -20,16 +18,16 @@ mod serving {
     pub mod rounds;
     pub mod stalled;
 
-    /// What the clients send.
+    /// The request of every client.
     pub const REQUEST: &[u8] = "  Olá, servidor!\n".as_bytes();
 
-    /// So many of these, in words.
+    /// Returns a count with its noun, such as "1 peer" or "2 peers".
     pub fn counted(count: usize, what: &str) -> String {
         let plural = if count == 1 { "" } else { "s" };
         format!("{count} {what}{plural}")
     }
 
-    /// A time in seconds, as it is printed.
+    /// Formats a time in seconds as milliseconds.
     pub fn milliseconds(seconds: f64) -> String {
         format!("{:.2} ms", seconds * 1e3)
     }
@@ -40,58 +38,59 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use chart::Panel;
 use serving::burst::Burst;
 use serving::child::{Server, raise_limit};
 use serving::contenders::{self, CONTENDERS, THIS};
 use serving::load::Load;
 use serving::stalled::{self, Stalled};
 use serving::{aims, calls};
+use upcase_benches::chart::{self, Panel};
 
+/// The number of clients of each load.
 const CLIENTS: [usize; 4] = [1, 16, 256, 1000];
 
-/// Compare the server with others: under load, in a burst, with many who stall.
+/// Compare the server with others: under load, in bursts, and with many stalled peers.
 #[derive(Parser)]
 struct Arguments {
-    /// How many times the contenders take turns
+    /// How many rounds there are; in each, every contender has one turn
     #[arg(long, default_value_t = 9, value_parser = positive)]
     rounds: usize,
 
-    /// How long each is under load in a round, in milliseconds
+    /// How long a contender is under load in each round, in milliseconds
     #[arg(long, default_value_t = 500)]
     millis: u64,
 
-    /// How many peers connect in a burst; several numbers are several bursts
+    /// How many peers connect in a burst; several numbers mean several bursts
     #[arg(long, value_name = "N", num_args = 1.., default_values_t = [4000, 9000], value_parser = positive)]
     burst: Vec<usize>,
 
-    /// How many peers stall
+    /// How many stalled peers a contender has
     #[arg(long, value_name = "N", default_value_t = 19_000, value_parser = positive)]
     stalled: usize,
 
-    /// Draw the ratios under load to this file
+    /// Draw a chart of the ratios under load into this SVG file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 
-    /// Be this contender, for the process that compares
+    /// Run the contender of this number; the benchmark starts itself with this
     #[arg(long, hide = true)]
     contender: Option<usize>,
 
-    /// What Cargo adds
+    /// Cargo adds this argument
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn positive(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "not a whole number of 1 or more".into())
+    number.ok_or_else(|| "not a whole number above 0".into())
 }
 
 fn main() {
     let arguments = Arguments::parse();
     let descriptors = raise_limit();
     match arguments.contender {
-        Some(number) => contenders::live(number),
+        Some(number) => contenders::run_as(number),
         None => compare(&arguments, descriptors),
     }
 }
@@ -102,14 +101,14 @@ fn compare(arguments: &Arguments, descriptors: usize) {
     let peers = arguments.stalled.min(descriptors);
     if peers < arguments.stalled {
         println!(
-            "\n{} stalled need more descriptors than there are",
+            "\n{} stalled peers need more file descriptors than this process may have",
             arguments.stalled
         );
     }
     let stalled = stalled::compare(peers);
     let calls = calls::compare();
 
-    println!("\naims of this server, and what was measured");
+    println!("\nthe aims of this server, and the measured values");
     loads.iter().for_each(aims::judge_load);
     bursts.iter().for_each(aims::judge_burst);
     judge_stalled(&stalled, arguments.stalled);
@@ -137,7 +136,10 @@ fn compare_in_bursts(arguments: &Arguments, descriptors: usize) -> Vec<Burst> {
     let mut bursts = Vec::new();
     for peers in &arguments.burst {
         if *peers > descriptors {
-            println!("\na burst of {peers} needs more descriptors than there are: not measured");
+            println!(
+                "\nnot measured: a burst of {peers} peers needs more file descriptors than this \
+                 process may have"
+            );
             continue;
         }
         let burst = Burst::measure(&servers, *peers, arguments.rounds);
@@ -153,7 +155,9 @@ fn start() -> Vec<Server> {
 }
 
 fn judge_stalled(stalled: &[Option<Stalled>], peers: usize) {
-    let this = stalled[THIS].as_ref().expect("this server holds peers");
+    let this = stalled[THIS]
+        .as_ref()
+        .expect("this server is measured with stalled peers");
     aims::judge_stalled(this, peers);
 }
 
@@ -173,5 +177,5 @@ fn draw(path: &Path, loads: &[Load]) {
             rows: rows(|load, i| load.cost(i, THIS)),
         },
     ];
-    chart::draw(path, &names, &panels).expect("to draw");
+    chart::draw(path, &names, &panels).expect("the chart is written");
 }

@@ -1,4 +1,4 @@
-//! What the server is to reach, and whether it does.
+//! The aims of this server, and whether the measured values meet them.
 
 use super::burst::Burst;
 use super::contenders::{THIS, TOKIO};
@@ -6,15 +6,25 @@ use super::load::Load;
 use super::stalled::Stalled;
 use super::{counted, milliseconds};
 
-/// The aims.
+/// Requests per second: at least this ratio to tokio's.
 const RATE: f64 = 1.05;
+
+/// Processor time per request: at most this ratio to tokio's.
 const COST: f64 = 0.8;
+
+/// Worst reply time in a burst: at most this ratio to tokio's ...
 const WORST: f64 = 1.5;
+
+/// ... or at most this time.
 const WORST_SECONDS: f64 = 0.06;
+
+/// Resident memory with all stalled peers: at most this.
 const MEGABYTES: f64 = 30.0;
+
+/// System calls per exchange: at most this.
 const CALLS: f64 = 9.0;
 
-/// Prints an aim, and whether it is met.
+/// Prints whether an aim is met, and the aim.
 fn judge(is_met: bool, aim: &str) {
     println!("{:8}{aim}", if is_met { "met" } else { "missed" });
 }
@@ -23,11 +33,11 @@ pub fn judge_load(load: &Load) {
     let (name, rate, cost) = (load.name(), load.rate(THIS, TOKIO), load.cost(THIS, TOKIO));
     judge(
         rate >= RATE,
-        &format!("{name}: at least {RATE} times tokio's requests a second: {rate:.2}"),
+        &format!("{name}: at least {RATE} times tokio's requests per second: {rate:.2}"),
     );
     judge(
         cost <= COST,
-        &format!("{name}: at most {COST} times tokio's processor time for a request: {cost:.2}"),
+        &format!("{name}: at most {COST} times tokio's processor time per request: {cost:.2}"),
     );
 }
 
@@ -36,8 +46,8 @@ pub fn judge_burst(burst: &Burst) {
     judge(
         ratio <= WORST || worst <= WORST_SECONDS,
         &format!(
-            "{} in a burst: a worst reply of at most {WORST} times tokio's, or of {}: {ratio:.2}, \
-             {}",
+            "{} in a burst: a worst reply time of at most {WORST} times tokio's, or of at most {}: \
+             {ratio:.2}, {}",
             counted(burst.peers, "peer"),
             milliseconds(WORST_SECONDS),
             milliseconds(worst),
@@ -50,8 +60,8 @@ pub fn judge_stalled(stalled: &Stalled, peers: usize) {
     judge(
         megabytes <= MEGABYTES && stalled.held >= peers,
         &format!(
-            "{} stalled, in at most {MEGABYTES} MB: {}, in {megabytes:.1} MB",
-            counted(peers, "peer"),
+            "{} held in at most {MEGABYTES} MB: {} held in {megabytes:.1} MB",
+            counted(peers, "stalled peer"),
             stalled.held,
         ),
     );
@@ -60,6 +70,9 @@ pub fn judge_stalled(stalled: &Stalled, peers: usize) {
 pub fn judge_calls(calls: f64) {
     judge(
         calls <= CALLS,
-        &format!("at most {CALLS} system calls for an exchange whose bytes are there: {calls:.2}"),
+        &format!(
+            "at most {CALLS} system calls per exchange whose request has already arrived: \
+             {calls:.2}"
+        ),
     );
 }

@@ -1,4 +1,4 @@
-//! How long another client waits at worst while very many connect at once.
+//! Measures the worst reply time of another client while many peers connect at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,50 +11,52 @@ use super::peers::Peers;
 use super::rounds::Rounds;
 use super::{counted, milliseconds};
 
-/// The time in which all of a burst connect.
+/// The time in which all peers of a burst connect.
 const WITHIN: Duration = Duration::from_millis(200);
 
-/// How long a server may take to hold them.
+/// How long to wait until a server holds all peers.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The number of the client that is no part of the burst.
+/// The number of the client that is not part of the burst.
 const OTHER: usize = 1000;
 
-/// A number of peers, and what was measured while they came.
+/// A burst of peers, and the measurements during it.
 pub struct Burst {
     pub peers: usize,
     rounds: Rounds<Measured>,
 }
 
-/// What one contender did in one round. Times are in seconds.
+/// The measurements of one contender in one round. Times are in seconds.
 struct Measured {
+    /// The worst reply time of the other client.
     worst: f64,
+    /// When all peers were connected.
     connected: f64,
-    /// When all were held; endless where they were not.
+    /// When the server held all peers; infinite if it did not.
     held: f64,
 }
 
 impl Burst {
-    /// Lets `peers` connect to each of the `servers`, in so many `rounds`.
+    /// Measures each of the `servers` during a burst of `peers` peers, in each of `rounds` rounds.
     pub fn measure(servers: &[Server], peers: usize, rounds: usize) -> Self {
         let rounds = Rounds::take(rounds, |number| measure(&servers[number], peers));
         Self { peers, rounds }
     }
 
-    /// The worst reply of a contender, in seconds: the median over the rounds.
+    /// Returns the worst reply time of a contender, in seconds: the median over the rounds.
     pub fn worst(&self, contender: usize) -> f64 {
         self.rounds.median(contender, |m| m.worst)
     }
 
-    /// The same, as a ratio to another's.
+    /// Returns the ratio of that time to another contender's: the median over the rounds.
     pub fn ratio(&self, contender: usize, other: usize) -> f64 {
         self.rounds.ratio(contender, other, |m| m.worst)
     }
 
     pub fn print(&self) {
         println!(
-            "\n{} connect within {} ms, send a byte and stall: the worst reply of another client \
-             until all are held, as the median of the rounds",
+            "\n{} connect within {} ms, send one byte and stall: the worst reply time of another \
+             client until the server holds all peers, as the median of the rounds",
             counted(self.peers, "peer"),
             WITHIN.as_millis()
         );
@@ -90,7 +92,7 @@ fn measure(server: &Server, peers: usize) -> Measured {
         let holds = !server.contender.is_upcase || server.wait_for_held(peers, start + PATIENCE);
         let held = start.elapsed();
         over.store(true, Ordering::Relaxed);
-        let worst = other.join().expect("the other client");
+        let worst = other.join().expect("the other client has its replies");
         drop(burst);
         Measured {
             worst: worst.as_secs_f64(),
@@ -102,18 +104,18 @@ fn measure(server: &Server, peers: usize) -> Measured {
             },
         }
     });
-    server.wait_for_rest();
+    server.wait_until_idle();
     measured
 }
 
-/// One exchange after another, until it is `over`: the longest.
+/// Makes one exchange after another until `over` is set. Returns the longest time.
 fn worst(server: &Server, over: &AtomicBool) -> Duration {
     let wanted = server.contender.reply();
     let mut reply = Vec::new();
     let mut worst = Duration::ZERO;
     while !over.load(Ordering::Relaxed) {
         let exchange = exchange_into(server.port, OTHER, &mut reply);
-        let (_, took) = exchange.expect("a reply");
+        let (_, took) = exchange.expect("the server replies");
         assert_eq!(reply, wanted, "the reply of {}", server.contender.name);
         worst = worst.max(took);
     }

@@ -1,4 +1,5 @@
-//! The system calls that a server makes for an exchange whose bytes are there, counted by `strace`.
+//! Counts the system calls of a server per exchange, with `strace`. Each request has arrived before
+//! the server runs.
 
 use std::env;
 use std::fs;
@@ -12,19 +13,21 @@ use super::child::Server;
 use super::contenders::CONTENDERS;
 use super::exchange::connect;
 
-/// How often the server is stopped, for so many clients each time.
+/// How often the server is suspended.
 const BATCHES: u32 = 4;
+
+/// How many clients connect and send each time.
 const CLIENTS: u32 = 500;
 
-/// Counts the calls of each contender for an exchange, and prints them. Nothing is counted where
-/// there is no `strace` that can.
+/// Counts and prints the system calls per exchange of each contender. Returns the counts, or `None`
+/// if `strace` does not work here.
 pub fn compare() -> Option<Vec<f64>> {
     println!(
-        "\nsystem calls of the server for an exchange: {CLIENTS} clients connect and send while \
-         the server is stopped, {BATCHES} times"
+        "\nsystem calls of the server per exchange: {CLIENTS} clients connect and send while the \
+         server is suspended, {BATCHES} times"
     );
     if !can_trace() {
-        println!("not measured: there is no strace that works");
+        println!("not measured: strace does not work here");
         return None;
     }
     let compared = CONTENDERS.iter().enumerate().map(|(number, contender)| {
@@ -36,7 +39,7 @@ pub fn compare() -> Option<Vec<f64>> {
     Some(compared.collect())
 }
 
-/// `strace` that counts the calls of all threads.
+/// Returns a command that runs `strace` and counts the calls of all threads.
 fn strace() -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-c", "-qq", "-U", "calls,name", "-o"]);
@@ -44,6 +47,7 @@ fn strace() -> Command {
     strace
 }
 
+/// Returns the path of the report of `strace`.
 fn report() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("serving.strace")
 }
@@ -57,33 +61,33 @@ fn can_trace() -> bool {
     trial.status().is_ok_and(|status| status.success())
 }
 
-/// All calls of a contender's life, in which the server is stopped for so many `clients`, again and
-/// again.
+/// Runs contender `number` under `strace`. Each time that it is suspended, `clients` clients
+/// connect and send. Returns the number of all its system calls.
 fn count(number: usize, clients: u32) -> u32 {
-    let program = env::current_exe().expect("this program");
+    let program = env::current_exe().expect("this program has a path");
     let server = Server::start_by(strace().arg(program), number);
     for _ in 0..BATCHES {
-        server.freeze();
+        server.suspend();
         let sent: Vec<TcpStream> = (0..clients).map(|_| send(server.port)).collect();
-        server.thaw();
+        server.resume();
         let wanted = server.contender.reply();
         for mut stream in &sent {
             let mut reply = Vec::new();
-            stream.read_to_end(&mut reply).expect("a reply");
+            stream.read_to_end(&mut reply).expect("the server replies");
             assert_eq!(reply, wanted, "the reply of {}", server.contender.name);
         }
         drop(sent);
-        server.wait_for_rest();
+        server.wait_until_idle();
     }
     server.end();
-    let report = fs::read_to_string(report()).expect("a report");
+    let report = fs::read_to_string(report()).expect("strace writes a report");
     let total = report.lines().find_map(|line| line.strip_suffix("total"));
     let total = total.and_then(|total| total.trim().parse().ok());
-    total.expect("a total")
+    total.expect("the report has a total")
 }
 
 fn send(port: u16) -> TcpStream {
-    let mut stream = connect(port, 0).expect("a connection");
-    stream.write_all(REQUEST).expect("to send a request");
+    let mut stream = connect(port, 0).expect("the client connects");
+    stream.write_all(REQUEST).expect("the request is sent");
     stream
 }

@@ -1,4 +1,4 @@
-//! A contender's process, seen from outside.
+//! The process of a contender, as the benchmark starts and observes it.
 
 use std::env;
 use std::fs;
@@ -12,63 +12,68 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, se
 use super::contenders::{CONTENDERS, Contender};
 use super::exchange::exchange;
 
-/// What `/proc` counts processor time in.
+/// The unit of processor time in `/proc`.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long to wait between two looks at a process.
-const LOOK: Duration = Duration::from_millis(1);
+/// The time between two looks at a process.
+const INTERVAL: Duration = Duration::from_millis(1);
 
-/// How many looks that show the same are enough.
+/// A number is settled if this many looks in a row find no change.
 const LOOKS: u32 = 20;
 
-/// How long a process may take to come to rest. Longer than it may hold anybody.
+/// How long to wait for a state of a process. It is longer than the time-out of a connection.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A contender that runs. It ends with this.
+/// A running contender. Its process ends when this is dropped.
 pub struct Server {
     pub contender: &'static Contender,
     pub port: u16,
     child: Child,
     pid: Pid,
-    /// How many descriptors it has when it holds nobody.
+    /// How many file descriptors it has without connections.
     idle: usize,
 }
 
 impl Server {
-    /// Starts contender `number`, and lets it answer for the first time.
+    /// Starts contender `number`, and makes a first exchange with it.
     pub fn start(number: usize) -> Self {
-        let program = env::current_exe().expect("this program");
+        let program = env::current_exe().expect("this program has a path");
         Self::start_by(&mut Command::new(program), number)
     }
 
-    /// The same, by a `command` that lacks this program's arguments.
+    /// Does the same by `command`, which runs this program and still lacks its arguments.
     pub fn start_by(command: &mut Command, number: usize) -> Self {
         command.args(["--contender", &number.to_string()]);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = piped.spawn().expect("a process");
-        let out = child.stdout.take().expect("it is piped");
+        let mut child = piped.spawn().expect("the process starts");
+        let out = child.stdout.take().expect("the output is piped");
         let mut line = String::new();
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let (port, pid) = line.trim_end().split_once(' ').expect("a port and an ID");
+        BufReader::new(out)
+            .read_line(&mut line)
+            .expect("the contender prints a line");
+        let (port, pid) = line
+            .trim_end()
+            .split_once(' ')
+            .expect("a port and a process ID");
         let mut server = Self {
             contender: &CONTENDERS[number],
             port: port.parse().expect("a port"),
             child,
-            pid: Pid::from_raw(pid.parse().expect("an ID")).expect("not 0"),
+            pid: Pid::from_raw(pid.parse().expect("a process ID")).expect("not 0"),
             idle: 0,
         };
-        exchange(server.port, 0).expect("a reply");
+        exchange(server.port, 0).expect("the server replies");
         server.idle = server.settled_descriptors();
         server
     }
 
-    /// Ends it in peace: what watches it can report.
+    /// Ends its process without killing it, so that a program that traces it can report.
     pub fn end(mut self) {
         drop(self.child.stdin.take());
-        self.child.wait().expect("it is a child");
+        self.child.wait().expect("the process is a child");
     }
 
-    /// The processor time that all its threads have taken, those that have ended too.
+    /// Returns the processor time of all its threads, including those that have ended.
     pub fn processor_time(&self) -> Duration {
         let stat = self.read("stat");
         let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
@@ -77,71 +82,75 @@ impl Server {
         TICK * ticks.sum::<u32>()
     }
 
-    /// The memory that it occupies, in KiB.
+    /// Returns its resident memory, in KiB.
     pub fn resident(&self) -> u32 {
         self.status("VmRSS:")
     }
 
+    /// Returns the number of its threads.
     pub fn threads(&self) -> u32 {
         self.status("Threads:")
     }
 
-    /// How many connections it holds.
+    /// Returns how many connections it holds.
     pub fn held(&self) -> usize {
         self.descriptors().saturating_sub(self.idle)
     }
 
-    /// Waits until it holds so many connections, at most until `deadline`. Whether it does.
+    /// Waits until it holds `count` connections, at most until `deadline`. Returns whether it does.
     pub fn wait_for_held(&self, count: usize, deadline: Instant) -> bool {
         while self.held() < count {
             if Instant::now() > deadline {
                 return false;
             }
-            thread::sleep(LOOK);
+            thread::sleep(INTERVAL);
         }
         true
     }
 
-    /// Waits until it holds nobody.
-    pub fn wait_for_rest(&self) {
+    /// Waits until it holds no connection.
+    pub fn wait_until_idle(&self) {
         self.wait_for(|| self.held() == 0);
     }
 
-    /// Stops all its threads.
-    pub fn freeze(&self) {
-        kill_process(self.pid, Signal::STOP).expect("it runs");
-        self.wait_for(|| self.is_frozen());
+    /// Suspends all its threads.
+    pub fn suspend(&self) {
+        kill_process(self.pid, Signal::STOP).expect("the process runs");
+        self.wait_for(|| self.is_suspended());
     }
 
-    /// Lets its threads go on.
-    pub fn thaw(&self) {
-        kill_process(self.pid, Signal::CONT).expect("it runs");
+    /// Resumes its threads.
+    pub fn resume(&self) {
+        kill_process(self.pid, Signal::CONT).expect("the process runs");
     }
 
-    fn is_frozen(&self) -> bool {
-        let threads = fs::read_dir(self.path("task")).expect("it runs");
+    fn is_suspended(&self) -> bool {
+        let threads = fs::read_dir(self.path("task")).expect("the process runs");
         let mut stats = threads.map(|thread| {
             let path = thread.expect("a thread").path().join("stat");
-            fs::read_to_string(path).unwrap_or_default() // it has ended
+            fs::read_to_string(path).unwrap_or_default() // the thread has ended
         });
-        // Stopped, or stopped by who traces it.
+        // T: stopped by a signal; t: stopped by a tracer.
         stats.all(|stat| stat.contains(") T ") || stat.contains(") t "))
     }
 
-    fn wait_for(&self, is_so: impl Fn() -> bool) {
+    fn wait_for(&self, condition: impl Fn() -> bool) {
         let deadline = Instant::now() + PATIENCE;
-        while !is_so() {
+        while !condition() {
             let name = self.contender.name;
-            assert!(Instant::now() < deadline, "{name} does not come to rest");
-            thread::sleep(LOOK);
+            assert!(
+                Instant::now() < deadline,
+                "{name} is not idle or suspended in time"
+            );
+            thread::sleep(INTERVAL);
         }
     }
 
-    /// The number of its descriptors, when it has stayed the same for some time.
+    /// Waits until the number of its file descriptors has settled, and returns it.
     fn settled_descriptors(&self) -> usize {
         let (mut count, mut looks) = (self.descriptors(), 0);
         while looks < LOOKS {
-            thread::sleep(LOOK);
+            thread::sleep(INTERVAL);
             let before = std::mem::replace(&mut count, self.descriptors());
             looks = if count == before { looks + 1 } else { 0 };
         }
@@ -150,10 +159,10 @@ impl Server {
 
     fn descriptors(&self) -> usize {
         let path = self.path("fd");
-        // Linux tells the number as a size since version 6.2.
-        match fs::metadata(&path).expect("it runs").len() {
-            0 => fs::read_dir(path).expect("it runs").count(),
-            count => usize::try_from(count).expect("a small number"),
+        // Since Linux 6.2, the size of this folder is the number of its entries.
+        match fs::metadata(&path).expect("the process runs").len() {
+            0 => fs::read_dir(path).expect("the process runs").count(),
+            count => usize::try_from(count).expect("a count fits into a usize"),
         }
     }
 
@@ -165,7 +174,7 @@ impl Server {
     }
 
     fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.path(file)).expect("it runs")
+        fs::read_to_string(self.path(file)).expect("the process runs")
     }
 
     fn path(&self, file: &str) -> String {
@@ -176,14 +185,16 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        // It may have ended by that.
+        // The process may have ended, because its standard input was closed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Raises the limit of descriptors as far as it goes. How many connections a process can have then.
+/// Raises the limit of file descriptors to its maximum. Returns how many connections a process can
+/// then have.
 pub fn raise_limit() -> usize {
+    /// File descriptors for other purposes.
     const OTHERS: u64 = 100;
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {

@@ -1,48 +1,47 @@
-//! The servers that are compared, and the process that one of them runs in.
+//! The contenders: the servers that are compared, each in a process of its own.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upcase::deadline::Timed;
 use upcase::exchange::Exchange;
-use upcase::server::{BACKLOG, Server, Service};
+use upcase::server::{self, Server, Service};
 use upcase::transcript::{self, Log};
 use upcase::{LIMIT, process};
 
 use super::REQUEST;
 
-/// Long enough for all who stall to be held at once.
+/// The time-out of a connection. It is long enough to hold all stalled peers at once.
 const TIMEOUT: Duration = Duration::from_secs(9);
 
-/// More than there can be descriptors for.
+/// More connections than there are file descriptors for.
 const MAX_CONNECTIONS: usize = 100_000;
 
-/// A thread takes four mappings of memory, of which Linux lets a process have about 65,000.
+/// A thread takes four memory mappings, and Linux allows a process about 65,000.
 const MAX_THREADS: usize = 15_000;
 
-/// A server, by its name.
+/// A server that is compared.
 pub struct Contender {
     pub name: &'static str,
-    /// Starts to serve; may return or not.
+    /// Serves the listener. It may return and serve in other threads.
     serve: fn(TcpListener),
-    /// Whether it keeps to the protocol. If not, it answers with what was sent, and holds nobody
-    /// who stalls.
+    /// Whether it implements the protocol. If not, it sends back what it has read, and holds no
+    /// stalled peer.
     pub is_upcase: bool,
 }
 
-/// The numbers of those that the aims are about.
+/// The numbers of the contenders that the aims compare.
 pub const THIS: usize = 0;
 pub const TOKIO: usize = 2;
 
-/// The first is what the others are compared with.
+/// All contenders. The others are compared with the first.
 pub const CONTENDERS: [Contender; 5] = [
     Contender {
         name: "this server",
@@ -72,7 +71,7 @@ pub const CONTENDERS: [Contender; 5] = [
 ];
 
 impl Contender {
-    /// What it answers to [`REQUEST`].
+    /// Returns its reply to [`REQUEST`].
     pub fn reply(&self) -> Vec<u8> {
         if self.is_upcase {
             process(REQUEST)
@@ -82,34 +81,27 @@ impl Contender {
     }
 }
 
-/// The life of a contender's process: it prints its port and its process ID, and serves until its
+/// Runs contender `number` in this process: prints the port and the process ID, and serves until
 /// standard input ends.
-pub fn live(number: usize) {
-    let listener = listener();
-    let address = listener.local_addr().expect("an address");
+pub fn run_as(number: usize) {
+    let any = (Ipv4Addr::UNSPECIFIED, 0).into();
+    let listener = server::listen(any).expect("a port is free");
+    let address = listener.local_addr().expect("the listener has an address");
     let serve = CONTENDERS[number].serve;
     thread::spawn(move || serve(listener));
     let mut out = io::stdout();
-    writeln!(out, "{} {}", address.port(), std::process::id()).expect("a reader");
+    writeln!(out, "{} {}", address.port(), std::process::id())
+        .expect("the benchmark reads the line");
     let _ = io::stdin().read_to_end(&mut Vec::new());
-}
-
-/// A listener with the queue that the program has.
-fn listener() -> TcpListener {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    let any: SocketAddr = (Ipv4Addr::UNSPECIFIED, 0).into();
-    socket.bind(&any.into()).expect("a free port");
-    socket.listen(BACKLOG).expect("a listener");
-    socket.into()
 }
 
 fn run(listener: TcpListener, service: &dyn Service) {
     let most = NonZeroUsize::new(MAX_CONNECTIONS).expect("more than 0");
-    let server = Server::new(listener, TIMEOUT, most).expect("a server");
-    server.run(service).expect("threads");
+    let server = Server::new(listener, TIMEOUT, most).expect("the server starts");
+    server.run(service).expect("the server runs");
 }
 
-/// As the program does it.
+/// Replies and logs as `upcase-server` does.
 struct Console(Log);
 
 impl Service for Console {
@@ -120,26 +112,32 @@ impl Service for Console {
 }
 
 fn logging(listener: TcpListener) {
-    let (log, transcript, complaints) = transcript::channel();
+    let (log, transcript, warnings) = transcript::channel();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serving.log");
-    let out = File::create(path).expect("a file for the log");
+    let out = File::create(path).expect("the log file is created");
     thread::spawn(|| transcript.run(out));
-    thread::spawn(|| complaints.run("the log of serving", io::stderr()));
+    thread::spawn(|| warnings.run("the log of serving", io::stderr()));
     run(listener, &Console(log));
 }
 
-/// The same exchange as tasks of tokio's, with its usual runtime.
+/// Serves each connection in a task of tokio, on its default runtime of several threads.
 fn asynchronous(listener: TcpListener) {
-    listener.set_nonblocking(true).expect("a socket of tokio's");
+    listener
+        .set_nonblocking(true)
+        .expect("the listener can be non-blocking");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .expect("a runtime");
+        .expect("the runtime starts");
     runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a listener of tokio's");
+        let listener =
+            tokio::net::TcpListener::from_std(listener).expect("tokio accepts the listener");
         let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.expect("open");
+            let place = Arc::clone(&places)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is open");
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
@@ -171,8 +169,8 @@ async fn exchange(mut stream: tokio::net::TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// The same exchange in a thread that is started for it, or none where there are too many.
-#[expect(clippy::needless_pass_by_value)] // as the others
+/// Serves each connection in a new thread. If there are too many threads, it closes the connection.
+#[expect(clippy::needless_pass_by_value)] // the type is that of the other contenders
 fn thread_per_connection(listener: TcpListener) {
     let places = Arc::new(());
     for stream in listener.incoming().flatten() {
@@ -188,7 +186,7 @@ fn thread_per_connection(listener: TcpListener) {
     }
 }
 
-/// What the machine can do at all: no protocol, no deadline, no care for how a connection ends.
+/// Shows the limit of the machine: no protocol, no deadline, no half-close.
 fn bare(listener: TcpListener) {
     let listener = Arc::new(listener);
     for _ in 0..8 * thread::available_parallelism().map_or(1, NonZeroUsize::get) {

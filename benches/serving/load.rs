@@ -1,8 +1,7 @@
-//! Requests a second, the time that replies take, and the processor time of the server for a
-//! request.
+//! Measures a server under load: requests per second, reply times, and processor time per request.
 //!
-//! The load is closed: each client connects, sends a line, reads to the end of the stream, closes,
-//! and begins again. The clients take their share of the same processors.
+//! The load is closed: each client connects, sends a request, reads to the end of the stream,
+//! closes, and begins again. The clients run on the same processors as the server.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,54 +14,57 @@ use super::exchange::exchange_into;
 use super::rounds::Rounds;
 use super::{counted, milliseconds};
 
-/// A number of clients, and what was measured under them.
+/// A load of a number of clients, and the measurements under it.
 pub struct Load {
     pub clients: usize,
     rounds: Rounds<Measured>,
 }
 
-/// What one contender did in one round. Times are in seconds.
+/// The measurements of one contender in one round. Times are in seconds.
 struct Measured {
     requests: f64,
+    /// The time from the start of the first exchange to the end of the last.
     took: f64,
     processor_time: f64,
+    /// The median of the reply times; then their 99th percentile, and the worst.
     median: f64,
     centile_99: f64,
     worst: f64,
 }
 
 impl Load {
-    /// Puts `clients` at once on each of the `servers`, for that `time`, in so many `rounds`.
+    /// Measures each of the `servers` under the load of `clients` clients for `time`, in each of
+    /// `rounds` rounds.
     pub fn measure(servers: &[Server], clients: usize, rounds: usize, time: Duration) -> Self {
         let rounds = Rounds::take(rounds, |number| measure(&servers[number], clients, time));
         Self { clients, rounds }
     }
 
-    /// The number of clients, in words.
+    /// Returns the number of clients with its noun.
     pub fn name(&self) -> String {
         counted(self.clients, "client")
     }
 
-    /// Requests a second of a contender, as a ratio to another's.
+    /// Returns the requests per second of a contender, as a ratio to another's.
     pub fn rate(&self, contender: usize, other: usize) -> f64 {
         self.rounds.ratio(contender, other, |m| m.requests / m.took)
     }
 
-    /// Processor time for a request of a contender, as a ratio to another's.
+    /// Returns the processor time per request of a contender, as a ratio to another's.
     pub fn cost(&self, contender: usize, other: usize) -> f64 {
-        self.seconds_a_request(contender) / self.seconds_a_request(other)
+        self.seconds_per_request(contender) / self.seconds_per_request(other)
     }
 
-    /// Over all rounds together, for the kernel counts in steps.
-    fn seconds_a_request(&self, contender: usize) -> f64 {
+    /// Returns the processor time per request over all rounds together. One round is too short,
+    /// because the kernel counts in steps.
+    fn seconds_per_request(&self, contender: usize) -> f64 {
         let requests = self.rounds.sum(contender, |m| m.requests);
         self.rounds.sum(contender, |m| m.processor_time) / requests
     }
 
     pub fn print(&self) {
         println!(
-            "\n{}: requests a second; how long a reply took; processor time of the server for a \
-             request",
+            "\n{}: requests per second; reply times; processor time of the server per request",
             self.name()
         );
         println!(
@@ -78,7 +80,7 @@ impl Load {
                 milliseconds(self.rounds.median(number, |m| m.median)),
                 milliseconds(self.rounds.median(number, |m| m.centile_99)),
                 milliseconds(self.rounds.most(number, |m| m.worst)),
-                self.seconds_a_request(number) * 1e6,
+                self.seconds_per_request(number) * 1e6,
                 self.cost(number, THIS),
             );
         }
@@ -93,7 +95,8 @@ fn measure(server: &Server, clients: usize, time: Duration) -> Measured {
         let mut reply = Vec::new();
         ready.wait();
         while !over.load(Ordering::Relaxed) {
-            exchanges.push(exchange_into(server.port, number, &mut reply).expect("a reply"));
+            exchanges
+                .push(exchange_into(server.port, number, &mut reply).expect("the server replies"));
             assert_eq!(reply, wanted, "the reply of {}", server.contender.name);
         }
         exchanges
@@ -103,23 +106,25 @@ fn measure(server: &Server, clients: usize, time: Duration) -> Measured {
         let start = |number| {
             let thread = thread::Builder::new().stack_size(128 * 1024);
             let started = thread.spawn_scoped(scope, move || client(number));
-            started.expect("a thread for each client")
+            started.expect("a thread starts for each client")
         };
         let clients: Vec<_> = (0..clients).map(start).collect();
         ready.wait();
         thread::sleep(time);
         over.store(true, Ordering::Relaxed);
         let ended = clients.into_iter().map(thread::ScopedJoinHandle::join);
-        ended.flat_map(|client| client.expect("a client")).collect()
+        ended
+            .flat_map(|client| client.expect("the client has its replies"))
+            .collect()
     });
     let processor_time = server.processor_time().saturating_sub(before);
-    summed_up(&exchanges, processor_time)
+    summary(&exchanges, processor_time)
 }
 
-fn summed_up(exchanges: &[(Instant, Duration)], processor_time: Duration) -> Measured {
+fn summary(exchanges: &[(Instant, Duration)], processor_time: Duration) -> Measured {
     let first = exchanges.iter().map(|(start, _)| *start).min();
     let last = exchanges.iter().map(|(start, took)| *start + *took).max();
-    let took = last.expect("an exchange") - first.expect("an exchange");
+    let took = last.expect("there is an exchange") - first.expect("there is an exchange");
     let mut latencies: Vec<f64> = exchanges.iter().map(|(_, t)| t.as_secs_f64()).collect();
     latencies.sort_unstable_by(f64::total_cmp);
     #[expect(clippy::cast_precision_loss)]

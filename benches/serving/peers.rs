@@ -1,4 +1,4 @@
-//! Peers who connect, send one byte, and stall.
+//! Stalled peers: each connects, sends one byte, and then does nothing.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -9,27 +9,27 @@ use socket2::SockRef;
 
 use super::exchange::connect;
 
-/// How many threads connect.
+/// How many threads connect the peers.
 const THREADS: usize = 4;
 
-/// How many addresses they connect to, so that there are ports enough.
-const HOMES: usize = 16;
+/// How many addresses of the server they connect to. One address has too few local ports.
+const ADDRESSES: usize = 16;
 
-/// Those who have connected.
+/// The connections of the peers.
 pub struct Peers(Vec<TcpStream>);
 
 impl Peers {
-    /// Connects `count` peers to the server at `port`, evenly over the time `within` from `start`,
-    /// or as fast as it goes.
+    /// Connects `count` peers to the server at `port`, spread evenly over the time `within` from
+    /// `start`. If that is too fast, they connect one after another without a pause.
     pub fn connect(port: u16, count: usize, start: Instant, within: Duration) -> Self {
         let due = |number: usize| {
             let (number, count) = (u32::try_from(number), u32::try_from(count));
-            start + within * number.expect("few peers") / count.expect("few peers")
+            start + within * number.expect("a u32") / count.expect("a u32")
         };
         let connect = |number| {
             thread::sleep(due(number).saturating_duration_since(Instant::now()));
-            let mut stream = connect(port, number % HOMES).expect("a connection");
-            // One who is not wanted finds that out later.
+            let mut stream = connect(port, number % ADDRESSES).expect("the peer connects");
+            // An error means that the server has closed the connection, and does not hold it.
             let _ = stream.write(b"x");
             stream
         };
@@ -38,18 +38,19 @@ impl Peers {
             let start = |first| scope.spawn(move || connect_every(first));
             let threads: Vec<_> = (0..THREADS).map(start).collect();
             let ended = threads.into_iter().map(thread::ScopedJoinHandle::join);
-            let connected = ended.map(|ended: thread::Result<Vec<_>>| ended.expect("connections"));
+            let connected =
+                ended.map(|ended: thread::Result<Vec<_>>| ended.expect("the peers connect"));
             connected.flatten().collect()
         });
         Self(connected)
     }
 }
 
-/// They reset their connections, so that their ports are free at once.
+/// Resets the connections, so that their local ports are free at once.
 impl Drop for Peers {
     fn drop(&mut self) {
         for stream in &self.0 {
-            // A connection that is gone has no port any more.
+            // An error means that the connection is gone, and its port is free.
             let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }

@@ -1,4 +1,4 @@
-//! The memory and the threads that those who stall cost a server.
+//! Measures the memory and the threads of a server that holds many stalled peers.
 
 use std::time::{Duration, Instant};
 
@@ -7,34 +7,37 @@ use super::contenders::CONTENDERS;
 use super::counted;
 use super::peers::Peers;
 
-/// How long a server may take to hold them all. Less than it may hold the first.
+/// How long to wait until a server holds all peers. It is less than the time-out of the first.
 const PATIENCE: Duration = Duration::from_secs(7);
 
-/// What a server with stalled peers takes.
+/// The measurements of a server that holds stalled peers.
 pub struct Stalled {
+    /// How many peers it holds.
     pub held: usize,
-    /// In KiB, at rest and with the peers.
+    /// The resident memory without peers, in KiB.
     idle: u32,
+    /// The resident memory with the peers, in KiB.
     resident: u32,
     threads: u32,
 }
 
 impl Stalled {
-    /// The memory with all of them, in MB.
+    /// Returns the resident memory with the peers, in MB.
     pub fn megabytes(&self) -> f64 {
         f64::from(self.resident) * 1024.0 / 1e6
     }
 }
 
-/// Lets so many `peers` stall at each contender that holds them, and prints what that takes.
+/// Measures each contender with `peers` stalled peers, and prints and returns the measurements. A
+/// contender that holds no stalled peer has none.
 pub fn compare(peers: usize) -> Vec<Option<Stalled>> {
     println!(
-        "\n{} stall after a byte: resident memory and threads of the server, which was fresh",
+        "\n{} stall after one byte: resident memory and threads of a newly started server",
         counted(peers, "peer")
     );
     println!(
         "{:32}{:>8}{:>12}{:>12}{:>12}{:>10}{:>9}",
-        "", "held", "idle", "with them", "more", "for each", "threads"
+        "", "held", "idle", "with peers", "more", "per peer", "threads"
     );
     let compared = CONTENDERS.iter().enumerate().map(|(number, contender)| {
         let stalled = contender.is_upcase.then(|| measure(number, peers));

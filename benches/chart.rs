@@ -1,4 +1,4 @@
-//! Ratios, drawn as groups of lying bars, so that each has a line of its own for its number.
+//! Charts of ratios: groups of horizontal bars. Each bar has its number beside it.
 
 use std::error::Error;
 use std::path::Path;
@@ -7,7 +7,7 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Colours that differ in lightness too, for those who do not tell hues apart.
+/// The colours of the bars. They differ in lightness too, for readers with colour blindness.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(20, 60, 120),
     RGBColor(90, 150, 210),
@@ -20,7 +20,7 @@ const COLOURS: [RGBColor; 7] = [
 
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Lengths, in pixels.
+// All lengths are in pixels.
 const MARGIN: i32 = 12;
 const PANEL: i32 = 620;
 const LINE: i32 = 20;
@@ -28,25 +28,30 @@ const TITLE: i32 = 28;
 const BAR: i32 = 12;
 const GAP: i32 = 12;
 const SCALE: i32 = 20;
-/// Room for the labels of the rows, and for a number beside a bar.
+/// The width of the label of a row.
 const LABEL: i32 = 90;
+/// The width of the number beside a bar.
 const NUMBER: i32 = 34;
-/// The width of a letter, at most on average.
+/// An upper bound of the average width of a letter.
 const LETTER: i32 = 7;
 
-/// A scale is logarithmic where the ratios span more than this.
+/// A scale is logarithmic if its largest ratio divided by its smallest is more than this.
 const SPAN: f64 = 10.0;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// A group of bars for each row, which has a name and its ratios.
+/// A chart with one group of bars for each row. A row is a name and its ratios.
 pub struct Panel {
     pub title: &'static str,
     pub rows: Vec<(String, Vec<f64>)>,
 }
 
-/// Draws `panels` side by side to an SVG file. The bars of a row belong to `names`, in this order.
+/// Draws `panels` side by side into an SVG file. The ratios of a row belong to `names`, in the same
+/// order.
+///
+/// # Errors
+/// If the file cannot be written.
 pub fn draw(path: &Path, names: &[&str], panels: &[Panel]) -> Drawn {
     let width = 2 * MARGIN + PANEL * pixels(panels.len());
     let (legend, top) = lay_out(names, width);
@@ -67,7 +72,8 @@ pub fn draw(path: &Path, names: &[&str], panels: &[Panel]) -> Drawn {
     Ok(())
 }
 
-/// Where the names of the legend lie, in as many lines as they take, and where these end.
+/// Returns the position of each name in the legend, and the bottom of the legend. The legend has as
+/// many lines as its names need.
 fn lay_out(names: &[&str], width: i32) -> (Vec<(i32, i32)>, i32) {
     let (mut x, mut y) = (MARGIN, MARGIN);
     let place = |name: &&str| {
@@ -122,7 +128,7 @@ fn draw_bar(root: &Area, y: i32, scale: &Scale, ratio: f64, colour: RGBColor) ->
     let (x, side) = if to < from {
         (to - 4, HPos::Right)
     } else {
-        // The line of 1 does not go through the number.
+        // The white background hides the line of 1 behind the number.
         fill(root, (to + 3, y), (NUMBER - 8, BAR - 2), WHITE)?;
         (to + 4, HPos::Left)
     };
@@ -144,7 +150,7 @@ fn fill(root: &Area, (x, y): (i32, i32), size: (i32, i32), colour: RGBColor) -> 
     Ok(())
 }
 
-/// Writes `text`, whose middle is as high as `at`, and which lies to that `side`.
+/// Writes `text`. The point `at` is at its vertical centre, and horizontally at its `side`.
 fn write(root: &Area, text: &str, at: (i32, i32), height: i32, side: HPos) -> Drawn {
     let style = ("sans-serif", height).into_text_style(root);
     root.draw_text(text, &style.pos(Pos::new(side, VPos::Center)), at)?;
@@ -156,10 +162,10 @@ fn group_height(bars: usize) -> i32 {
 }
 
 fn pixels(count: usize) -> i32 {
-    i32::try_from(count).expect("a small number")
+    i32::try_from(count).expect("a count fits into an i32")
 }
 
-/// What could not be measured is no number.
+/// Returns whether `ratio` was measured: otherwise it is zero, infinite or not a number.
 fn is_drawable(ratio: f64) -> bool {
     ratio.is_finite() && ratio > 0.0
 }
@@ -168,7 +174,7 @@ fn is_one(ratio: f64) -> bool {
     (ratio - 1.0).abs() < 1e-9
 }
 
-/// Where a ratio lies.
+/// The horizontal scale of a panel.
 struct Scale {
     left: i32,
     least: f64,
@@ -177,7 +183,7 @@ struct Scale {
 }
 
 impl Scale {
-    /// A scale for all ratios of `panel`, and 1.
+    /// Returns a scale that includes all ratios of `panel`, and 1.
     fn of(panel: &Panel, left: i32) -> Self {
         let ratios = panel.rows.iter().flat_map(|(_, ratios)| ratios);
         let ratios = ratios.copied().filter(|ratio| is_drawable(*ratio));
@@ -193,18 +199,19 @@ impl Scale {
         }
     }
 
-    /// Where bars begin. In logarithms there is no zero, and they begin at 1.
+    /// Returns where bars begin: at 0, or at 1 on a logarithmic scale, which has no 0.
     fn base(&self) -> i32 {
         self.place(if self.is_logarithmic { 1.0 } else { 0.0 })
     }
 
+    /// Returns the x coordinate of `ratio`.
     fn place(&self, ratio: f64) -> i32 {
         let part = if self.is_logarithmic {
             (ratio / self.least).ln() / (self.most / self.least).ln()
         } else {
             ratio / self.most
         };
-        // Beside 1 in the middle of a scale, a number may lie on either side.
+        // On a logarithmic scale, a bar below 1 has its number on its left.
         let before = if self.is_logarithmic { NUMBER } else { 0 };
         let width = PANEL - LABEL - before - NUMBER - MARGIN;
         #[expect(clippy::cast_possible_truncation)]
@@ -212,7 +219,7 @@ impl Scale {
         self.left + before + offset
     }
 
-    /// The ratios that have a line.
+    /// Returns the ratios that have a grid line.
     fn ticks(&self) -> Vec<f64> {
         let ticks: Vec<f64> = if self.is_logarithmic {
             let powers = [0.01, 0.1, 1.0, 10.0, 100.0];
@@ -220,7 +227,7 @@ impl Scale {
         } else {
             let steps = [0.1, 0.2, 0.25, 0.5, 1.0, 2.0];
             let step = steps.iter().find(|step| self.most / **step < 10.0);
-            let step = step.expect("such a scale ends at 10");
+            let step = step.expect("a linear scale ends at 10 at most");
             (0..10).map(|number| f64::from(number) * step).collect()
         };
         let on_scale = |tick: &f64| *tick >= self.least && *tick <= self.most;
