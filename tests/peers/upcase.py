@@ -11,7 +11,7 @@ LIMIT = 1024
 INCOMPLETE = re.compile(  # CAP-2, CAP-3: a proper prefix of a character of Table 3-7
     rb"(?:[\xc2-\xf4]|\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf]"
     rb"|(?:\xf0[\x90-\xbf]|[\xf1-\xf3][\x80-\xbf]|\xf4[\x80-\x8f])[\x80-\xbf]?)\Z")
-GAINED = {code: code + shift for shift, codes in (  # UPPER-2: since 12.1, that of Python 3.8
+GAINED = {code: code + shift for shift, codes in (  # UPPER-2: new since Unicode 12.1, of Python 3.8
     (0xA641, [0x19B]), (0xA567, [0x264]), (-0x30, [0x2C5F]),
     (-1, [0x1C8A, 0xA7C1, 0xA7C8, 0xA7CA, *range(0xA7CD, 0xA7DC, 2), 0xA7F6]),
     (-0x27, {*range(0x10597, 0x105BD)} - {0x105A2, 0x105B2, 0x105BA}),
@@ -23,12 +23,12 @@ def clip(data):
     return data.strip(b"\t\n\v\f\r ")  # TRIM-1, TRIM-2
 
 def process(request):  # PROC-1
-    text = clip(request).decode("utf-8", "surrogateescape")  # UPPER-4: such a byte is U+DCxx
+    text = clip(request).decode("utf-8", "surrogateescape")  # UPPER-4: other bytes become U+DCxx
     return clip(text.translate(GAINED).upper().encode("utf-8", "surrogateescape"))
 
 class Exchange(socketserver.BaseRequestHandler):
     def handle(self):
-        self.deadline = time.monotonic() + self.server.seconds  # TIME-1: one for all that follows
+        self.deadline = time.monotonic() + self.server.seconds  # TIME-1: for all steps
         data, chunk = b"", True
         with contextlib.suppress(OSError):  # TIME-4: a time-out is an OSError too
             while chunk and len(data) < LIMIT and b"\n" not in data:  # FRAME-3, FRAME-2, FRAME-1
