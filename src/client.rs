@@ -24,9 +24,9 @@ pub enum Error {
         /// How many bytes come after it, which the server would discard.
         lost: usize,
     },
-    /// The message has so many bytes, which is more than [`MAX_MESSAGE`].
+    /// The message has this number of bytes, which is more than [`MAX_MESSAGE`].
     MessageTooLong(usize),
-    /// The message has so many bytes in upper case, which is more than [`LIMIT`].
+    /// The message in upper case has this number of bytes, which is more than [`LIMIT`].
     UpperCaseTooLong(usize),
     /// The server's name was not resolved.
     Resolve(io::Error),
@@ -34,7 +34,7 @@ pub enum Error {
     Connect(SocketAddr, io::Error),
     /// The deadline came.
     TimedOut(Stage),
-    /// The connection failed after so many bytes of a reply.
+    /// The connection failed after this number of bytes of a reply.
     Broken(usize, io::Error),
     /// The reply has more than [`LIMIT`] bytes (SPEC CLIENT-4).
     ReplyTooLong,
@@ -59,8 +59,8 @@ impl fmt::Display for Error {
         match self {
             Self::LineFeed { at, lost } => write!(
                 f,
-                "the message has a line feed at offset {at}, which ends the request there, and \
-                 the server would lose the {lost} bytes after it; send each line by itself"
+                "the message has a line feed at offset {at}, which ends the request; the server \
+                 would discard the {lost} bytes after it; send each line as its own message"
             ),
             Self::MessageTooLong(length) => write!(
                 f,
@@ -78,7 +78,7 @@ impl fmt::Display for Error {
             Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
             Self::TimedOut(stage) => write!(
                 f,
-                "the time was up while {}",
+                "timed out while {}",
                 match stage {
                     Stage::Resolving => "looking up the server's address",
                     Stage::Connecting => "connecting",

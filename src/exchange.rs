@@ -73,8 +73,8 @@ enum State {
         length: usize,
         sent: usize,
     },
-    /// Surplus is read and discarded. A close with unread bytes would reset the connection, and the
-    /// reset may overtake the reply (SPEC SURPLUS-2).
+    /// Surplus bytes are read and discarded. A close with unread bytes would reset the connection,
+    /// and the reset may overtake the reply (SPEC SURPLUS-2).
     Discarding,
     Over,
 }
@@ -92,8 +92,8 @@ impl Exchange {
         Self::default()
     }
 
-    /// What to do next. Only the methods below change it. They ignore a result of something that was
-    /// not to be done, except for [`failed`](Self::failed).
+    /// What to do next. Only the methods below change it. A method that does not fit the current
+    /// step has no effect, except [`failed`](Self::failed).
     #[must_use]
     pub fn next(&self) -> Next<'_> {
         match &self.state {

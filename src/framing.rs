@@ -4,7 +4,7 @@
 
 use crate::LIMIT;
 
-/// The request at the beginning of a stream, as far as it was received.
+/// Collects the request at the beginning of a stream, from the bytes received so far.
 ///
 /// ```
 /// let mut framing = upcase::framing::Framing::new();

@@ -15,9 +15,9 @@ pub const LIMIT: usize = 1024;
 
 /// The reply to `request`: clipped, upper-cased, clipped again (SPEC PROC-1).
 ///
-/// It has at most [`LIMIT`] bytes and no white space at either end, and it is its own reply:
-/// `process` is idempotent. Any bytes are a request (SPEC PROC-2); only the first [`LIMIT`] of
-/// them count.
+/// It has at most [`LIMIT`] bytes and no white space at either end. `process` is idempotent: the
+/// reply to a reply is the same. Any bytes are a request (SPEC PROC-2); bytes after the first
+/// [`LIMIT`] are ignored.
 ///
 /// ```
 /// use upcase::process;
@@ -30,7 +30,7 @@ pub fn process(request: &[u8]) -> Vec<u8> {
     mapped(request, &mut [0; BUFFER]).to_vec()
 }
 
-/// The same reply in `buffer`, without an allocation.
+/// Writes the reply to `request` into `buffer`, without an allocation. Returns the filled part.
 ///
 /// ```
 /// let mut buffer = [0; upcase::LIMIT];

@@ -2,7 +2,7 @@
 //!
 //! One event loop runs for each processor, each in its own thread. All loops wait on the same
 //! listener, and each waits on the connections that it has accepted. The connection limit is divided
-//! between the loops. No thread is started after the start.
+//! between the loops. No thread is created after startup.
 //!
 //! - [`event_loop`]: what a loop does, in any world.
 //! - `places`: the connections of a loop and their deadlines.

@@ -36,7 +36,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 enum Entry {
     Ready(SocketAddr),
     Request(IpAddr, Vec<u8>),
-    /// No entry: it wakes the writer.
+    /// This writes nothing. It wakes the writer.
     Close,
 }
 
@@ -168,7 +168,7 @@ impl Shared {
     /// Counts requests as dropped.
     fn count_dropped(&self, count: u64) {
         if count > 0 && self.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
-            drop(self.pending()); // so that the other thread is not between a look and its wait
+            drop(self.pending()); // the other thread is not between its check and its wait
             self.changed.notify_all();
         }
     }
@@ -179,7 +179,9 @@ impl Shared {
         let line = if let Some(warning) = pending.warning.take() {
             Some(warning)
         } else if let Some(error) = pending.write_error.take() {
-            Some(format!("cannot write the log, serving goes on: {error}"))
+            Some(format!(
+                "cannot write the log; the server continues: {error}"
+            ))
         } else if !pending.is_failing && self.dropped.load(Ordering::Relaxed) > 0 {
             let missing = self.dropped.swap(0, Ordering::Relaxed);
             Some(format!("{missing} requests are missing from the log"))
@@ -202,7 +204,7 @@ impl Transcript {
             out,
             is_torn: false,
         };
-        // All memory that this needs, so that it cannot be lacking later.
+        // All memory is allocated now, so that no allocation can fail later.
         let mut batch = Vec::with_capacity(BATCH + ENTRY);
         let mut ends = Vec::with_capacity(QUEUE);
         while let Some(first) = self.next() {

@@ -1,14 +1,14 @@
-//! The arrows between the modules are the ones listed here.
+//! The modules have only the dependencies that are listed here.
 //!
-//! The product never names the judge. The judge names of the product only what it drives: `Duplex`,
-//! which its scripted peer implements, and `Timed`, which knows no protocol. Its file `fuzz` is the
-//! one exception: it connects the laws with the implementation in this crate.
+//! The product does not use the judge. The judge uses only two parts of the product: `Duplex`,
+//! which its scripted peer implements, and `Timed`, which is independent of the protocol. Its file
+//! `fuzz` is the one exception: it connects the laws with the implementation in this crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module, from the bottom up, and the modules that its code names. All arrows point to earlier
+/// Each module, and the modules that its code names. A module depends only on modules in earlier
 /// lines.
 const ARROWS: &[(&str, &[&str])] = &[
     ("process", &[]),
@@ -160,7 +160,8 @@ fn paths(code: &str, start: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// What the code of a file of `module` names of other modules: the module, and the rest of the path.
+/// The paths into other modules in the `code` of a file of `module`: each module, and the rest of
+/// the path.
 fn named_by(module: &str, is_part_of_judge: bool, code: &str) -> BTreeSet<(String, Vec<String>)> {
     let resolve = |path: Vec<String>| {
         let reexported = REEXPORTED.iter().find(|(name, _)| path[0] == *name);
@@ -198,7 +199,7 @@ fn named() -> BTreeMap<String, BTreeSet<(String, Vec<String>)>> {
 }
 
 #[test]
-fn the_arrows_between_modules_are_the_listed_ones() {
+fn modules_have_exactly_the_listed_dependencies() {
     let found: BTreeMap<String, BTreeSet<String>> = named()
         .into_iter()
         .map(|(module, names)| (module, names.into_iter().map(|(other, _)| other).collect()))
@@ -214,7 +215,7 @@ fn the_arrows_between_modules_are_the_listed_ones() {
 }
 
 #[test]
-fn all_arrows_point_down() {
+fn modules_depend_only_on_earlier_modules() {
     for (floor, (module, others)) in ARROWS.iter().enumerate() {
         for other in *others {
             let below = ARROWS.iter().position(|(module, _)| module == other);

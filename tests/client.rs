@@ -199,7 +199,7 @@ fn message_that_would_be_cut_is_refused() {
     for (message, pattern) in [
         (
             "a\nbc",
-            "a line feed at offset 1, .* lose the 2 bytes after it",
+            "a line feed at offset 1, .* discard the 2 bytes after it",
         ),
         (&long, "1024 bytes long, 1 more than the 1023"),
         (&wide, "1200 bytes long, 177 more than the 1023"),
@@ -215,7 +215,7 @@ fn message_that_would_be_cut_is_refused() {
         (&*long, "5000 bytes long, 3977 more than the 1023"),
         (
             "two\nlines\n",
-            "a line feed at offset 3, .* lose the 5 bytes after it",
+            "a line feed at offset 3, .* discard the 5 bytes after it",
         ),
     ] {
         let mut client = client(nowhere, &["-"]);
@@ -235,7 +235,7 @@ fn fails_if_a_name_has_no_address() {
     let mut command = cargo_bin_cmd!("upcase-client");
     let command = command.args(["--connect", "no-such-host.invalid:8080", "x"]);
     // A resolver without a network may take its time.
-    let pattern = "(cannot find the server's address: .*HOST in HOST:PORT|time was up)";
+    let pattern = "(cannot find the server's address: .*HOST in HOST:PORT|timed out)";
     fails(command.timeout(PATIENCE).assert(), pattern);
 }
 
@@ -246,7 +246,7 @@ fn silent_server_is_given_up_at_the_deadline() {
         read_request(&mut connection);
         assert_eq!(connection.reply(), b"", "the client closes");
     });
-    let pattern = "the time was up while waiting for the reply.*try again.*--timeout SECONDS";
+    let pattern = "timed out while waiting for the reply.*try again.*--timeout SECONDS";
     fails(assert, pattern);
 }
 
@@ -264,7 +264,7 @@ fn slow_server_does_not_extend_the_deadline() {
             assert!(Instant::now() < end, "the client still waits");
         }
     });
-    fails(assert, "the time was up while waiting for the reply");
+    fails(assert, "timed out while waiting for the reply");
 }
 
 /// SPEC: CLIENT-5
@@ -395,7 +395,7 @@ fn server_of_the_original_answers() {
 
 #[test]
 fn wrong_usage_fails_with_one_line() {
-    let address = "not HOST:PORT, as localhost:8080 or";
+    let address = "not HOST:PORT, such as localhost:8080 or";
     let seconds = "not a number of seconds, more than 0";
     let option = "unexpected argument '--rwa' found; .*'-- --rwa'";
     for (arguments, pattern) in [

@@ -1,4 +1,4 @@
-//! Inputs of which all can be tried, are.
+//! Every input of some small sets is tried.
 //!
 //! Each test counts its inputs, and fails if the number changes.
 
@@ -158,7 +158,7 @@ fn all_characters_are_mapped_as_the_reference_has_it() {
 }
 
 #[test]
-fn all_mapped_characters_are_cut_right_at_every_offset() {
+fn all_mapped_characters_are_cut_correctly_at_every_offset() {
     // Across the cap of the request and, where the letter grows, of the reply: from the last offset
     // before the cap to the first after it.
     const OFFSETS: usize = 8;
@@ -181,7 +181,7 @@ const CLASSES: &[u8] =
     b"x\x7F\x80\x8F\x90\x9F\xA0\xBF\xC1\xC2\xDF\xE0\xE1\xED\xEF\xF0\xF1\xF3\xF4\xF5\xFF";
 
 #[test]
-fn four_bytes_of_all_classes_are_cut_right() {
+fn four_bytes_of_all_classes_are_cut_correctly() {
     let classes = u32::try_from(CLASSES.len()).unwrap();
     // They are the last bytes before the cap, and one more byte follows.
     for length in 1..=4 {
@@ -204,7 +204,7 @@ fn any_byte_at_any_position_of_a_full_request_is_right() {
         judge_byte("xy", number);
         1
     });
-    // Among characters of two bytes: as far as the first blocks that are mapped at once.
+    // Among characters of two bytes: the positions in the first blocks that are mapped at once.
     judge_each(0..1 << 15, 1 << 15, |number| {
         judge_byte("é", number);
         1
@@ -220,7 +220,7 @@ fn judge_byte(filling: &str, number: u32) {
 }
 
 #[test]
-fn all_segmentations_of_a_short_stream_are_framed_right() {
+fn all_segmentations_of_a_short_stream_are_framed_correctly() {
     const LONGEST: usize = 12;
     // With an LF, with cuts within a character, with surplus, and without an end.
     let streams: [(&[u8], Action); 6] = [
@@ -314,7 +314,7 @@ fn each_sequence(
 }
 
 #[test]
-fn all_scripts_of_eight_actions_are_served_right() {
+fn all_scripts_of_eight_actions_are_served_correctly() {
     const MOST: usize = 8;
     let mut sequences = Vec::new();
     each_sequence(MOST, &READS, &mut |reads, wire| {

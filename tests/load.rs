@@ -27,7 +27,7 @@ use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     let trials = vec![
-        trial(stalled_connections_delay_no_other, [&MANY_DESCRIPTORS]),
+        trial(stalled_connections_do_not_delay_others, [&MANY_DESCRIPTORS]),
         trial(burst_hardly_delays_others, [&SOME_DESCRIPTORS]),
         trial(
             queue_holds_two_thousand_clients,
@@ -68,7 +68,7 @@ fn exchange_time(server: &Server) -> f64 {
 }
 
 /// SPEC: TIME-1, TIME-3
-fn stalled_connections_delay_no_other() {
+fn stalled_connections_do_not_delay_others() {
     const STALLED: usize = 10_000;
     const PAIRS: usize = 40;
     let idle = Server::start(&["--quiet"]);
@@ -111,10 +111,10 @@ fn burst_hardly_delays_others() {
     );
 }
 
-/// Opens so many connections as fast as possible, which stall. Meanwhile one other client makes
+/// Opens `burst` connections that stall, as fast as possible. Meanwhile another client makes
 /// exchanges. Returns how many of the connections were made during its longest exchange.
 ///
-/// This is no time, so it does not matter how fast the machine is.
+/// The result is a count and not a time, so the speed of the machine does not matter.
 fn longest_exchange_in_a_burst(burst: usize) -> usize {
     let server = Server::start(&["--quiet", "--timeout", "10"]);
     let (address, made) = (server.address(), AtomicUsize::new(0));
@@ -200,7 +200,7 @@ fn threads_in_state(server: &Server, state: char) -> Option<Vec<(PathBuf, u64)>>
     Some(threads)
 }
 
-/// So it cannot reach a limit of threads or processes.
+/// A server that creates no threads cannot reach a limit of threads.
 fn no_thread_is_started_after_the_start() {
     let server = Server::start(&[]);
     assert_eq!(server.reply_to(b"hello\n"), b"HELLO");

@@ -125,7 +125,7 @@ fn second_request_gets_no_reply() {
 
 /// SPEC: SURPLUS-2
 #[test]
-fn megabyte_of_surplus_costs_no_reply() {
+fn megabyte_of_surplus_loses_no_reply() {
     let server = Server::start(&["--quiet"]);
     let megabyte = vec![b'x'; 1 << 20];
     for _ in 0..100 {
@@ -220,7 +220,7 @@ fn flood_is_cut_at_the_deadline() {
 
 /// SPEC: TIME-3
 #[test]
-fn stalled_client_delays_no_other() {
+fn stalled_client_does_not_delay_others() {
     let server = Server::start(&["--timeout", "10"]);
     let mut stalled = server.connect();
     stalled.send(b"so far");
@@ -232,7 +232,7 @@ fn stalled_client_delays_no_other() {
 
 /// SPEC: TIME-3
 #[test]
-fn three_hundred_stalled_clients_delay_no_other() {
+fn three_hundred_stalled_clients_do_not_delay_others() {
     let server = Server::start(&["--timeout", "10", "--quiet"]);
     let mut stalled: Vec<Connection> = (0..300).map(|_| server.connect()).collect();
     for client in &mut stalled {
@@ -247,7 +247,7 @@ fn three_hundred_stalled_clients_delay_no_other() {
 
 /// SPEC: TIME-4
 #[test]
-fn reset_connection_costs_no_other_its_reply() {
+fn reset_connection_does_not_affect_others() {
     let server = Server::start(&[]);
     let mut waiting = server.connect();
     waiting.send(b"wait");
@@ -319,7 +319,7 @@ fn start_with_unread_stdout(options: &[&str]) -> (Server, PipeReader, PipeWriter
 
 /// SPEC: LOG-4
 #[test]
-fn closed_stdout_costs_no_reply() {
+fn closed_stdout_loses_no_reply() {
     let (server, reader, mut writer) = start_with_unread_stdout(&[]);
     drop(reader);
     // A process that another test has just forked may hold a copy of the reading end.
@@ -511,7 +511,7 @@ fn other_signals_do_nothing() {
 
 /// SPEC: TIME-5
 #[test]
-fn full_loop_closes_the_port_with_the_others() {
+fn full_event_loop_closes_the_port_when_others_do() {
     // One place for each event loop, so one stalled client fills a loop.
     let loops = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let most = loops.max(2).to_string();
@@ -604,7 +604,7 @@ fn fails_on_address_of_another_machine() {
 
 #[test]
 fn wrong_usage_fails_with_one_line() {
-    let address = "--bind <ADDR>': not IP:PORT, as .*";
+    let address = "--bind <ADDR>': not IP:PORT, such as .*";
     let seconds = "a number of seconds, more than 0 and at most 10";
     let count = "not a whole number of 1 or more";
     let option = "unexpected argument '--quite' found; .*'--quiet'.*";

@@ -126,7 +126,7 @@ struct Network {
     /// The events that each loop has not taken yet.
     events: Vec<Vec<Event>>,
     is_listening: Vec<bool>,
-    /// `accept` fails once in so many times.
+    /// `accept` fails at random, on average once in this number of calls.
     scarcity: Option<usize>,
     scarce_until: Instant,
     /// When `accept` last failed for each loop, and whether a loop tried again too soon.
@@ -768,7 +768,7 @@ fn judge(seed: u64) -> Result<(), String> {
 
 /// SPEC: REPLY-1, REPLY-2, TIME-1, TIME-2, TIME-3, TIME-4, TIME-5
 #[test]
-fn thousands_of_worlds_are_served_right() {
+fn thousands_of_worlds_are_served_correctly() {
     let seeds = match env::var(SEED) {
         Ok(seed) => {
             let seed = seed

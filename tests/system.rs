@@ -38,14 +38,14 @@ use upcase::server::MAX_TIMEOUT;
 
 fn main() -> ExitCode {
     let trials = vec![
-        trial(memory_limit_costs_no_reply, []),
-        trial(accept_errors_cost_no_reply, [&STRACE]),
+        trial(memory_limit_loses_no_reply, []),
+        trial(accept_errors_lose_no_reply, [&STRACE]),
         trial(start_without_a_thread_fails_with_one_line, [&STRACE]),
         trial(signal_during_the_start_stops_the_server, [&STRACE]),
         trial(few_descriptors_lower_the_connection_limit, []),
-        trial(lowered_descriptor_limit_costs_no_reply, []),
-        trial(full_disk_costs_no_reply_and_is_counted, []),
-        trial(file_size_limit_costs_no_reply_and_is_counted, []),
+        trial(lowered_descriptor_limit_loses_no_reply, []),
+        trial(full_disk_loses_no_reply_and_counts_missing_requests, []),
+        trial(size_limit_loses_no_reply_and_counts_missing_requests, []),
         trial(handed_over_listener_is_served_with_its_queue, []),
         trial(unfit_socket_fails_with_one_line, []),
         trial(restarts_on_a_shared_socket_lose_no_request, []),
@@ -130,7 +130,7 @@ fn injecting(fault: &str, calls: &Path) -> Command {
 }
 
 /// The warning about a connection that could not be accepted.
-const CANNOT_SERVE: &str = "cannot serve a new connection; the server goes on: ";
+const CANNOT_SERVE: &str = "cannot serve a new connection; the server continues: ";
 
 /// Checks the lines on standard error of a server that could not accept, and was started at `start`:
 /// at most one warning every five seconds, and how many more there were.
@@ -145,7 +145,7 @@ fn check_warnings(stderr: &[String], start: Instant) {
 }
 
 /// SPEC: TIME-4
-fn accept_errors_cost_no_reply() {
+fn accept_errors_lose_no_reply() {
     // Each temporary error of `accept`, and whether it is reported.
     let errors = [
         ("EMFILE", true),
@@ -228,7 +228,7 @@ fn stall(server: &Server, count: usize) -> Vec<Connection> {
 }
 
 /// SPEC: TIME-4
-fn memory_limit_costs_no_reply() {
+fn memory_limit_loses_no_reply() {
     // In KiB, more than the server has after the first exchange.
     let check = |room: u64| {
         let server = Server::start(&["--timeout", "1"]);
@@ -258,7 +258,7 @@ fn few_descriptors_lower_the_connection_limit() {
     let server = start(&["--max-connections", "100", "--timeout", "10", "--quiet"]);
     let warning = server.stderr.next_line();
     let most = connection_limit(&warning).unwrap_or_else(|| panic!("{warning}"));
-    // So many connections are held at once, and one more waits.
+    // `most` connections are held at once, and one more waits.
     let idle = open_descriptors(&server);
     let mut held = stall(&server, most);
     wait_until("all are held", || open_descriptors(&server) == idle + most);
@@ -300,7 +300,7 @@ fn connection_limit(warning: &str) -> Option<usize> {
 }
 
 /// SPEC: TIME-4
-fn lowered_descriptor_limit_costs_no_reply() {
+fn lowered_descriptor_limit_loses_no_reply() {
     let start = Instant::now();
     let server = Server::start(&["--timeout", "2"]);
     let idle = open_descriptors(&server) as u64;
@@ -342,7 +342,7 @@ fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// Makes so many exchanges with the server at `address`.
+/// Makes `count` exchanges with the server at `address`.
 #[track_caller]
 fn exchange(address: SocketAddr, count: usize) {
     for _ in 0..count {
@@ -353,10 +353,10 @@ fn exchange(address: SocketAddr, count: usize) {
 }
 
 /// The beginning of the warning about a log that cannot be written.
-const CANNOT_LOG: &str = "upcase-server: cannot write the log, serving goes on: ";
+const CANNOT_LOG: &str = "upcase-server: cannot write the log; the server continues: ";
 
 /// SPEC: LOG-4
-fn full_disk_costs_no_reply_and_is_counted() {
+fn full_disk_loses_no_reply_and_counts_missing_requests() {
     let (listener, address) = listen();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let command = handing_over(listener, &[], &[]);
@@ -369,7 +369,7 @@ fn full_disk_costs_no_reply_and_is_counted() {
 }
 
 /// SPEC: LOG-4
-fn file_size_limit_costs_no_reply_and_is_counted() {
+fn size_limit_loses_no_reply_and_counts_missing_requests() {
     let (listener, address) = listen();
     let log = scratch("limited.log");
     let limit = ["sh", "-c", "ulimit -f 1; exec \"$0\" \"$@\""];
@@ -410,7 +410,7 @@ fn unfit_socket_fails_with_one_line() {
         (bound.into(), "1", "it does not listen"),
         (datagrams.into(), "1", "not a valid tcp socket"),
         (file.into(), "1", "is not a socket"),
-        (listener.into(), "2", "2 sockets were handed over"),
+        (listener.into(), "2", "2 sockets were passed"),
     ];
     for (socket, count, cause) in sockets {
         let mut command = handing_over(socket, &[], &[]);

@@ -106,7 +106,7 @@ fn intermittent_write_errors_tear_one_line() {
     assert_eq!(
         err,
         format!(
-            "upcase-server: cannot write the log, serving goes on: no paper\n\
+            "upcase-server: cannot write the log; the server continues: no paper\n\
              upcase-server: {missing} requests are missing from the log\n"
         )
     );
@@ -125,7 +125,7 @@ fn write_error_is_reported_after_another_warning() {
         panic!("{lines:?}");
     };
     assert_eq!(warning, "upcase-server: no ink");
-    let cannot_write = "upcase-server: cannot write the log, serving goes on: ";
+    let cannot_write = "upcase-server: cannot write the log; the server continues: ";
     assert!(cause.starts_with(cannot_write), "{lines:?}");
     let counted = "upcase-server: 1 requests are missing from the log";
     assert_eq!(missing, counted);
@@ -164,7 +164,7 @@ fn requests_are_missing_if_they_cannot_be_flushed() {
     });
     assert_eq!(
         err,
-        "upcase-server: cannot write the log, serving goes on: lost\n\
+        "upcase-server: cannot write the log; the server continues: lost\n\
          upcase-server: 2 requests are missing from the log\n"
     );
 }
@@ -192,7 +192,7 @@ fn next(written: &Receiver<Vec<u8>>) -> String {
 
 /// SPEC: LOG-4
 #[test]
-fn warnings_of_a_silent_time_are_counted_after_it() {
+fn warnings_within_the_interval_are_counted_after_it() {
     let (log, transcript, warnings) = transcript::channel();
     log.warn("no ink".into());
     let (err, written) = mpsc::channel();
@@ -210,7 +210,7 @@ fn warnings_of_a_silent_time_are_counted_after_it() {
 
 /// SPEC: LOG-4
 #[test]
-fn every_line_is_followed_by_a_silent_time() {
+fn every_warning_starts_a_new_interval() {
     let (log, transcript, warnings) = transcript::channel();
     (0..5000).for_each(|_| log.request(CLIENT, b"x\n"));
     let (err, written) = mpsc::channel();

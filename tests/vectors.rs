@@ -133,7 +133,7 @@ fn process_passes_every_vector_and_law() {
 }
 
 #[test]
-fn a_step_states_nothing_that_is_not_done() {
+fn steps_with_wrong_or_contradictory_fields_are_refused() {
     let step = serde_json::from_str::<Step>;
     assert!(matches!(
         step(r#"{"half_close": true}"#),

@@ -1,4 +1,4 @@
-//! The judge is judged: it finds every fault that is planted in the zoo.
+//! The judge itself is tested: it finds every fault that is planted in the zoo.
 //!
 //! The zoo is a collection of wrong implementations. Each is a right one with one fault.
 //!
@@ -297,7 +297,7 @@ fn no_two_faults_have_the_same_name() {
 /// `cargo test --test zoo -- --ignored --nocapture` prints it.
 #[test]
 #[ignore = "prints what catches what, and tests nothing"]
-fn kill_matrix() {
+fn what_catches_each_fault_is_printed() {
     let requests = requests_of_vectors();
     for fault in functions::wrong() {
         print_catchers(

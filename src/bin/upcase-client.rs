@@ -16,8 +16,8 @@ const MAX_INPUT: u64 = 1 << 20;
 
 /// Send a short text to an UPCASE server, and show what comes back: the text in upper case.
 ///
-/// The arguments are joined by single spaces. Without any, the empty message is sent; a single
-/// `-` reads the message from standard input, less one line feed at its end.
+/// The arguments are joined by single spaces. Without arguments, an empty message is sent. A single
+/// `-` reads the message from standard input, and removes one line feed at its end.
 #[derive(Parser)]
 #[command(
     name = env!("CARGO_BIN_NAME"),
@@ -25,14 +25,14 @@ const MAX_INPUT: u64 = 1 << 20;
     after_help = "\
 Examples:
   upcase-client 'Olá, servidor!'                 to the server on this machine
-  upcase-client --connect '[::1]:9000' one two   the message \"one two\", to another
-  echo straße | upcase-client --raw -            from and to a pipe
+  upcase-client --connect '[::1]:9000' one two   the message \"one two\", to another server
+  echo straße | upcase-client --raw -            read from and write to a pipe
   upcase-client -- --help                        a message that looks like an option
 
-A message has at most 1023 bytes and no line feed, and its upper case at most 1024 bytes: what
-the protocol would cut is refused. A reply that is not printable text is shown as b'…'.
+A message has at most 1023 bytes and no line feed, and its upper case has at most 1024 bytes. A
+message that the protocol would cut is refused. A reply that is not printable text is shown as b'…'.
 
-Exit codes: 0 a reply came, 1 none came or the message was refused, 2 wrong usage."
+Exit codes: 0 a reply was received, 1 there was no reply or the message was refused, 2 wrong usage."
 )]
 struct Arguments {
     /// The server's name or IP address, and its port
@@ -56,7 +56,7 @@ fn host_and_port(text: &str) -> Result<String, String> {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
             Ok(text.into())
         }
-        _ => Err("not HOST:PORT, as localhost:8080 or [::1]:8080".into()),
+        _ => Err("not HOST:PORT, such as localhost:8080 or [::1]:8080".into()),
     }
 }
 

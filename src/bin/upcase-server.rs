@@ -40,8 +40,8 @@ const STOPPING: [Signal; 5] = [
     Signal::SIGXCPU,
 ];
 
-/// The signals that do nothing here. Their default would end the program. SIGXFSZ comes with an error
-/// of the write that reached the limit.
+/// The signals that do nothing here. By default they would end the program. After SIGXFSZ the write
+/// that reached the file size limit fails with an error.
 const HARMLESS: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
@@ -54,7 +54,7 @@ const HARMLESS: [Signal; 6] = [
 /// Serve the UPCASE protocol: each client sends a short text and gets it back in upper case.
 ///
 /// A request ends at its first line feed, at the end of the stream, or at 1024 bytes. It is
-/// trimmed, upper-cased as Unicode 17 has it, and sent back, 1024 bytes at most.
+/// trimmed, upper-cased by the rules of Unicode 17, and sent back, 1024 bytes at most.
 #[derive(Parser)]
 #[command(
     name = env!("CARGO_BIN_NAME"),
@@ -94,7 +94,7 @@ struct Arguments {
 
 fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
-        .map_err(|_| "not IP:PORT, as 127.0.0.1:8080 or [::1]:8080".into())
+        .map_err(|_| "not IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".into())
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -127,7 +127,7 @@ impl Service for Console {
 
     fn on_error(&self, error: &io::Error) {
         self.log.warn(format!(
-            "cannot serve a new connection; the server goes on: {error}"
+            "cannot serve a new connection; the server continues: {error}"
         ));
     }
 }
@@ -182,7 +182,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     match exit {
         Ok(Exit::Signal(signal)) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
         Ok(Exit::Server(Err(error))) => Err(format!(
-            "cannot go on serving: {error}; if threads are lacking, raise the limit with ulimit -u"
+            "cannot continue: {error}; if a thread cannot start, raise the limit with ulimit -u"
         )),
         Ok(Exit::Server(Ok(()))) | Err(mpsc::RecvError) => Ok(ExitCode::SUCCESS),
     }
@@ -240,13 +240,13 @@ fn handed_over() -> Result<Option<TcpListener>, String> {
     let mut sockets = ListenFd::from_env();
     if sockets.len() > 1 {
         return Err(format!(
-            "{} sockets were handed over, and one is served; leave one ListenStream= in the \
+            "{} sockets were passed, but the server uses only one; keep one ListenStream= in the \
              socket unit",
             sockets.len()
         ));
     }
     let unfit = |reason: String| {
-        format!("cannot serve the socket handed over: {reason}; it must be one that listens on TCP")
+        format!("cannot serve the passed socket: {reason}; it must be a listening TCP socket")
     };
     let Some(listener) = sockets
         .take_tcp_listener(0)
@@ -262,8 +262,8 @@ fn handed_over() -> Result<Option<TcpListener>, String> {
     Ok(Some(listener))
 }
 
-/// How many connections the file descriptors allow, and no more than `wanted`. It raises the limit of
-/// descriptors as far as possible.
+/// Raises the limit of file descriptors to its maximum. Returns the number of connections that it
+/// allows, and at most `wanted`.
 fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     const NOFILE: Resource = Resource::RLIMIT_NOFILE;
     if let Ok((_, hard)) = getrlimit(NOFILE) {

@@ -19,7 +19,7 @@ pub struct Implementation {
     pub frame: fn(&mut dyn Read) -> Framed,
     /// Serves a whole exchange with a client that does not block.
     pub serve: fn(&mut ScriptedPeer),
-    /// Reads a reply from a server, by a stream that blocks. `None` if it is no valid reply.
+    /// Reads a reply from a blocking stream. Returns `None` if there is no valid reply.
     pub read_reply: fn(&mut dyn Read) -> Option<Vec<u8>>,
 }
 
@@ -187,15 +187,15 @@ fn client(implementation: &Implementation, script: &Script) -> Result<(), Counte
     conclude(problem, script, reply.unwrap_or_default())
 }
 
-/// How many reads may meet the ending. A second read of a stream that has timed out or failed would
-/// wait again. A second read of the end of the stream costs nothing.
+/// How many reads may reach the end of the stream. A second read of a stream that has timed out or
+/// failed would wait again. A second read of the end of the stream costs nothing.
 fn allowed_endings(script: &Script) -> usize {
     if script.ending() == Action::End { 3 } else { 1 }
 }
 
 impl Recording {
-    /// What to expect, if more than `most` calls met an ending. Every other call passes on at least
-    /// one byte, is interrupted, or is not ready.
+    /// If more than `most` calls reached the end of a stream: what was expected. Every other call
+    /// transfers at least one byte, is interrupted, or is not ready.
     fn excess_of_calls(&self, most: usize) -> Option<String> {
         let expected = format!("at most {most} calls at the end of a stream");
         (self.calls_at_ending > most).then_some(expected)

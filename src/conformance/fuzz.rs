@@ -76,7 +76,7 @@ fn frame(stream: &mut dyn Read) -> Framed {
 
 fn serve(peer: &mut ScriptedPeer) {
     let mut exchange = Exchange::new();
-    // Any other result is for a caller. The law judges what was done.
+    // The result does not matter here: the law judges the recording of the peer.
     while let Err(error) = exchange.advance(peer, process)
         && error.kind() == ErrorKind::WouldBlock
     {}

@@ -65,8 +65,8 @@ pub fn check(process: Process, input: &[u8]) -> Result<(), Violation> {
     LAWS.iter().try_for_each(|law| law.check(process, input))
 }
 
-/// Every law of the transformation. The last implies all others; it is last because a more special
-/// law says more about the cause.
+/// Every law of the transformation. The last law implies all others. It is last because a violation
+/// of a more specific law says more about the cause.
 pub const LAWS: &[Law] = &[
     Law {
         name: "bounded",
@@ -126,7 +126,7 @@ pub const LAWS: &[Law] = &[
     Law {
         name: "idempotent",
         clauses: &["PROC-1", "CAP-2", "TRIM-1"],
-        statement: "a reply is its own reply",
+        statement: "the reply to a reply is the same reply",
         check: idempotent,
     },
     Law {
@@ -138,7 +138,8 @@ pub const LAWS: &[Law] = &[
 ];
 
 fn bounded(process: Process, input: &[u8]) -> Result<(), Counterexample> {
-    // As it is, and repeated to the cap, where a reply that grows reaches past it.
+    // The input itself, and the input repeated to the cap, so that a reply that grows exceeds the
+    // cap.
     for request in [input.to_vec(), repeated(input, LIMIT)] {
         let reply = process(&request);
         if reply.len() > LIMIT {
@@ -222,8 +223,8 @@ fn invalid_bytes_kept(process: Process, input: &[u8]) -> Result<(), Counterexamp
 }
 
 fn prefix(process: Process, input: &[u8]) -> Result<(), Counterexample> {
-    // Past the cap the input goes on as it began. So a character that the cap has cut is completed
-    // there, and an implementation that reads past the cap is caught.
+    // The input is repeated past the cap. So a character that the cap cuts is complete in the
+    // longer request, and an implementation that reads past the cap is caught.
     let longer = repeated(input, LIMIT + input.len());
     let expected = process(&longer[..longer.len().min(LIMIT)]);
     let reply = process(&longer);

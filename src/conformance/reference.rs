@@ -192,7 +192,7 @@ const TABLE_3_7: [&[(u8, u8)]; 9] = [
     &[(0xF4, 0xF4), (0x80, 0x8F), (0x80, 0xBF), (0x80, 0xBF)],
 ];
 
-/// Whether each of the first bytes is in its range of `row`, as far as both go.
+/// Whether each byte is in its range of `row`. Only the common length of both is compared.
 fn fits(row: &[(u8, u8)], bytes: &[u8]) -> bool {
     let mut pairs = row.iter().zip(bytes);
     pairs.all(|(&(low, high), &byte)| low <= byte && byte <= high)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{clauses, reference};
 
-/// A rule that an implementation breaks: a law, or a vector.
+/// A violation of a law or a vector by an implementation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The name of the law, or the ID of the vector.

@@ -3,9 +3,9 @@
 //! A [`Script`] is the bytes that the peer sends, cut into segments, with interrupts and waits
 //! between them, up to an end, a time-out or an error. A [`ScriptedPeer`] plays it.
 //!
-//! Rules of this file: the peer's acts depend on how many bytes it has passed on, not on the sizes
-//! of the buffers it is given, so that no implementation is judged by its buffers. For the same
-//! reason one read returns at most 1024 bytes.
+//! Rules of this file: what the peer does depends on how many bytes it has sent, not on the sizes
+//! of the caller's buffers, so buffer sizes do not affect the result. For the same reason one read
+//! returns at most 1024 bytes.
 
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -33,7 +33,7 @@ pub enum Action {
     Segment(usize),
     /// An interrupted system call ([`ErrorKind::Interrupted`]).
     Interrupt,
-    /// Nothing can be passed on now, but later ([`ErrorKind::WouldBlock`]).
+    /// The stream is not ready now, but will be later ([`ErrorKind::WouldBlock`]).
     NotReady,
     /// The end of the stream. When writing: the stream takes no more bytes.
     End,
@@ -78,9 +78,9 @@ impl<'a> arbitrary::Arbitrary<'a> for Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub struct Script<'a> {
-    /// What happens when the peer is read from, until one of them ends the stream or `wire` is used
-    /// up, which ends it too. They repeat, without the interrupts and the waits, so that the script
-    /// ends.
+    /// The actions of reads. The stream ends at the first action that ends it, or when `wire` is
+    /// used up. Until then the actions repeat; only the first round has interrupts and waits, so
+    /// that every script ends.
     pub reads: [Action; ACTIONS],
     /// What happens when the peer is written to. After these it takes everything.
     pub writes: [Action; ACTIONS],
@@ -146,9 +146,9 @@ enum Event<'a> {
 
 /// The other end of a connection, which acts by a [`Script`].
 ///
-/// A peer made by [`new`](Self::new) does not block: where it is not ready, the call fails with
-/// [`ErrorKind::WouldBlock`] and the next may succeed. One made by [`blocking`](Self::blocking)
-/// leaves those out.
+/// A peer made by [`new`](Self::new) does not block: if it is not ready, the call fails with
+/// [`ErrorKind::WouldBlock`], and the next call may succeed. A peer made by
+/// [`blocking`](Self::blocking) skips the action [`Action::NotReady`].
 pub struct ScriptedPeer<'a> {
     events: std::iter::Peekable<std::vec::IntoIter<Event<'a>>>,
     ending: Action,

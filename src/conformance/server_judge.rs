@@ -1,7 +1,7 @@
 //! Judges a running server over TCP, by the vectors.
 //!
 //! Rules of this file: no expectation depends on a race. What a server does after its reply, and how
-//! fast it is, is judged only as far as SPEC.md limits it.
+//! fast it is, is judged only by the limits in SPEC.md.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
@@ -20,7 +20,7 @@ use crate::deadline::{Timed, is_time_out};
 /// second for a slow machine.
 const CLOSED_BY: Duration = Duration::from_secs(11);
 
-/// After so many bytes nothing more is read: far more than a reply has.
+/// The number of bytes after which the judge stops reading. It is far more than a reply has.
 const FLOOD: u64 = 65_536;
 
 /// How many times a vector is judged before a late end counts.
@@ -273,7 +273,7 @@ struct Run<'a> {
     half_closed: bool,
     /// When the request was complete and the judge could read.
     complete_at: Option<Instant>,
-    /// Whether this or another client waited too long.
+    /// Whether the end came too late, on this or on another connection.
     late: bool,
     /// Other connections that stay open.
     stalled: Vec<Connection>,
@@ -418,7 +418,7 @@ impl<'a> Run<'a> {
         }
         let may_be_open = expected.end != End::Fin && end == Some(SeenEnd::Fin);
         if may_be_open && !self.connection.is_gone(self.close_by) {
-            let problem = "the server ends only its side, and keeps the connection past a deadline";
+            let problem = "the server half-closes, but keeps the connection open past its deadline";
             self.problems.push(problem.into());
         }
     }

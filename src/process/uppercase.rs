@@ -232,8 +232,8 @@ const fn lead<const N: usize>() -> u8 {
     !(0xFF >> N)
 }
 
-/// The code point that `unit` encodes; `None` if its bytes do not have that form, or are more than
-/// it needs. Surrogates and numbers above U+10FFFF need no check: the table does not change them.
+/// The code point that `unit` encodes; `None` if `unit` is not a UTF-8 sequence of `N` bytes or is
+/// overlong. Surrogates and numbers above U+10FFFF need no check: the table does not change them.
 #[inline]
 fn decode<const N: usize>(unit: [u8; N]) -> Option<u32> {
     let own = 0x7F >> N; // the bits of the first byte that are part of the code point

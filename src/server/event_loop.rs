@@ -38,7 +38,7 @@ const READS: usize = 16;
 /// How many connections are closed at their deadline in a turn.
 const CLOSES: usize = 256;
 
-/// How long the loop accepts nothing after the system had no descriptor or memory left.
+/// How long the loop accepts no connection after the system ran out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The least time between the close of a connection and the limit of SPEC TIME-1. The system may
@@ -126,8 +126,8 @@ struct Connection<S> {
 struct Stopping {
     /// When all connections are closed.
     end: Instant,
-    /// How many more connections to accept. No more can have been queued at the stop; later ones are
-    /// for another process that may share the listener.
+    /// How many more connections to accept: at first the length of the queue. Connections that come
+    /// later are for another process that may share the listener.
     queued: usize,
 }
 

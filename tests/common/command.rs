@@ -1,4 +1,4 @@
-//! A trial of a command.
+//! Checks whether a command works here.
 
 use std::process::{Command, Stdio};
 

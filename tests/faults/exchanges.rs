@@ -563,7 +563,8 @@ const CLIENTS: &[Fault] = &[
 
 // What the laws allow, and what they do not, at their edges.
 
-/// A script in which the same happens at every read, and at every write, by their letters.
+/// A script with the same action for every read, and the same for every write. `reads` and `writes`
+/// are their letters.
 fn steady(reads: u8, writes: u8, wire: &[u8]) -> Script<'_> {
     Script {
         reads: [Action::from(reads); ACTIONS],
@@ -651,7 +652,7 @@ fn a_server_may_half_close_at_the_deadline() {
 }
 
 #[test]
-fn a_server_may_half_close_after_an_error_not_a_cut_reply() {
+fn half_close_is_wrong_after_a_cut_reply_but_not_an_error() {
     let always_half_closes: fn(&mut ScriptedPeer) = |peer| {
         if let Some(request) = request(peer) {
             let _ = peer.write(b"");
