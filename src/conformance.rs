@@ -2,8 +2,8 @@
 //!
 //! It judges a function from bytes to bytes by [`judge_function`], a running server in any language
 //! by a [`ServerJudge`], and anything that takes a stream by the [`exchange_laws`]. It expects what
-//! the [`vectors`] state and what the [`reference`](mod@reference) computes. It never names the implementation in
-//! this crate, except in `fuzz`.
+//! the [`vectors`] state and what the [`reference`](mod@reference) computes. It names of the rest of this
+//! crate only what it drives, except in `fuzz`, which connects the laws with this implementation.
 //!
 //! Judge a function, without a socket:
 //!

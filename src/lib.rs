@@ -66,7 +66,8 @@
 //! # Features
 //!
 //! `cli` (the default) is for the two programs and includes `server`. A user of the library can leave
-//! it out: with `default-features = false` the crate has no dependencies.
+//! it out: with `default-features = false` the crate has no dependencies. `arbitrary` includes
+//! `conformance` and adds the bodies of the fuzz targets.
 //!
 //! # Limits
 //!

@@ -4,7 +4,7 @@
 //! listener, and each waits on the connections that it has accepted. The connection limit is divided
 //! between the loops. No thread is created after startup.
 //!
-//! - [`event_loop`]: what a loop does, in any world.
+//! - `event_loop`: what a loop does, in any world.
 //! - `places`: the connections of a loop and their deadlines.
 //! - `sockets`: the world of real sockets.
 
@@ -22,6 +22,7 @@ use socket2::{Domain, Socket, Type};
 use event_loop::{EventLoop, QUEUE, World as _};
 use sockets::Sockets;
 
+#[doc(hidden)] // public only for the simulation in tests/
 pub mod event_loop;
 mod places;
 mod sockets;

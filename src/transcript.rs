@@ -13,8 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::clip;
 use crate::escape::literal;
+use crate::{LIMIT, clip};
 
 /// How many entries the queue holds. At about 1 KiB each, this bounds the memory that a blocked
 /// output costs.
@@ -24,7 +24,7 @@ const QUEUE: usize = 4096;
 const BATCH: usize = 64 * 1024;
 
 /// The maximum length of an entry in bytes: four for each byte of the request, and some more.
-const ENTRY: usize = 5 * 1024;
+const ENTRY: usize = 4 * LIMIT + 256;
 
 /// How long entries are collected after a write. To wake the thread for each would cost more than to
 /// write it.

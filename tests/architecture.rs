@@ -110,91 +110,147 @@ fn files_in(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The code of a file, without comments, on one line.
-fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
-    let lines = text.lines().map(|line| line.split("//").next().unwrap());
-    lines.collect::<Vec<_>>().join(" ")
+/// The code of a file as tokens: names, `::`, and single characters. It has no comments, and nothing of
+/// the texts in it.
+fn tokens(path: &Path) -> Vec<String> {
+    let source = fs::read_to_string(path).unwrap();
+    let mut rest = source.as_str();
+    let mut tokens = Vec::new();
+    while let Some(c) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if c == '"' {
+            let escaped = |at: usize| rest[..at].bytes().rev().take_while(|b| *b == b'\\').count();
+            let mut quotes = rest.match_indices('"').skip(1);
+            let end = quotes.find(|(at, _)| escaped(*at) % 2 == 0);
+            end.map_or(rest.len(), |(at, _)| at + 1)
+        } else if rest.starts_with("'\"'") {
+            3
+        } else if c.is_alphanumeric() || c == '_' {
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+            end.unwrap_or(rest.len())
+        } else if rest.starts_with("::") {
+            2
+        } else {
+            c.len_utf8()
+        };
+        let (token, after) = rest.split_at(length);
+        rest = after;
+        if !token.starts_with("//") && !token.starts_with('"') && !token.trim().is_empty() {
+            tokens.push(token.to_owned());
+        }
+    }
+    tokens
 }
 
-/// The module that a file is a part of; `None` for the roots, which name every module.
-fn module_of(path: &Path) -> Option<String> {
+/// The module of a file: its path in the crate. Empty for `lib.rs`; `None` for a program.
+fn module_of(path: &Path) -> Option<Vec<String>> {
     let relative = path.strip_prefix(source()).unwrap().with_extension("");
-    let parts: Vec<_> = relative.iter().map(|part| part.to_str().unwrap()).collect();
-    match parts[..] {
-        ["lib" | "conformance"] | ["bin", ..] => None,
-        ["conformance", part, ..] => Some(format!("conformance::{part}")),
-        [part, ..] => Some(part.into()),
-        [] => unreachable!("a file has a name"),
+    let parts = relative
+        .iter()
+        .map(|part| part.to_str().unwrap().to_owned());
+    let parts: Vec<String> = parts.collect();
+    match parts[0].as_str() {
+        "bin" => None,
+        "lib" => Some(Vec::new()),
+        _ => Some(parts),
     }
 }
 
-/// Every path that follows `start` in `code`: its segments, one path for each name in braces.
-fn paths(code: &str, start: &str) -> Vec<Vec<String>> {
-    let names = |text: &str| -> Vec<String> {
-        let parts = text.split("::").map(str::trim);
-        parts.map(String::from).collect()
-    };
-    let is_path = |c: char| c.is_alphanumeric() || "_:".contains(c);
+/// The listed module that a module is a part of: `conformance::laws`, or `server` for all its parts.
+fn listed(module: &[String]) -> String {
+    match module {
+        [wing, part, ..] if wing == "conformance" => format!("{wing}::{part}"),
+        [part, ..] => part.clone(),
+        [] => String::new(),
+    }
+}
+
+/// Every path in `tokens` that starts at `crate`, `super` or `self`, from the root of the crate.
+fn paths(module: &[String], tokens: &[String]) -> Vec<Vec<String>> {
     let mut found = Vec::new();
-    for (at, _) in code.match_indices(start) {
-        let rest = &code[at + start.len()..];
-        let end = rest.find(|c| !is_path(c)).unwrap_or(rest.len());
-        let prefix = rest[..end].trim_end_matches(':');
-        let prefix = if prefix.is_empty() {
-            vec![]
-        } else {
-            names(prefix)
-        };
-        match rest[end..].strip_prefix('{') {
-            Some(list) => {
-                let list = list.split('}').next().unwrap();
-                for item in list.split(',').map(str::trim).filter(|i| !i.is_empty()) {
-                    let item = item.split(" as ").next().unwrap();
-                    found.push([prefix.clone(), names(item)].concat());
-                }
+    for at in 0..tokens.len() {
+        let is_start = at == 0 || tokens[at - 1] != "::";
+        if is_start && tokens.get(at + 1).is_some_and(|next| next == "::") {
+            let mut start = module.to_vec();
+            match tokens[at].as_str() {
+                "crate" => start.clear(),
+                "super" => drop(start.pop()),
+                "self" => {}
+                _ => continue,
             }
-            None => found.push(prefix),
+            read_path(&start, &tokens[at + 2..], &mut found);
         }
     }
     found
 }
 
-/// The paths into other modules in the `code` of a file of `module`: each module, and the rest of
-/// the path.
-fn named_by(module: &str, is_part_of_judge: bool, code: &str) -> BTreeSet<(String, Vec<String>)> {
-    let resolve = |path: Vec<String>| {
-        let reexported = REEXPORTED.iter().find(|(name, _)| path[0] == *name);
-        match (reexported, &path[..]) {
-            (Some((_, module)), _) => ((*module).to_owned(), path),
-            (None, [wing, part, rest @ ..]) if wing == "conformance" => {
-                (format!("conformance::{part}"), rest.to_vec())
+/// Reads a path after `::`, and every path of a list in braces. Returns how many tokens it has.
+fn read_path(start: &[String], tokens: &[String], found: &mut Vec<Vec<String>>) -> usize {
+    let mut path = start.to_vec();
+    let mut at = 0;
+    loop {
+        match tokens[at].as_str() {
+            "{" => {
+                at += 1;
+                while tokens[at] != "}" {
+                    at += match tokens[at].as_str() {
+                        "," => 1,
+                        _ => read_path(&path, &tokens[at..], found),
+                    };
+                }
+                return at + 1;
             }
-            (None, [part, rest @ ..]) => (part.clone(), rest.to_vec()),
-            (None, []) => unreachable!("a path has a name"),
+            "super" => drop(path.pop()),
+            "self" => {}
+            name => path.push(name.to_owned()),
         }
-    };
-    let mut all = paths(code, "crate::");
-    let siblings = paths(code, "super::").into_iter();
-    if is_part_of_judge {
-        all.extend(siblings.map(|path| [vec!["conformance".into()], path].concat()));
+        at += 1;
+        match tokens.get(at).map(String::as_str) {
+            Some("::") => at += 1,
+            Some("as") => {
+                found.push(path);
+                return at + 2;
+            }
+            _ => {
+                found.push(path);
+                return at;
+            }
+        }
     }
-    let mut named: BTreeSet<_> = all.into_iter().map(resolve).collect();
-    named.retain(|(other, _)| other != module);
+}
+
+/// What a module names of other modules: the module, and the rest of the path.
+fn named_by(module: &[String], tokens: &[String]) -> BTreeSet<(String, Vec<String>)> {
+    let mut named = BTreeSet::new();
+    for path in paths(module, tokens) {
+        let reexported = REEXPORTED.iter().find(|(name, _)| path[0] == *name);
+        let other = reexported.map_or_else(|| listed(&path), |(_, other)| (*other).to_owned());
+        let parts = if reexported.is_some() {
+            0
+        } else {
+            other.split("::").count()
+        };
+        let rest = path[parts.min(path.len())..].to_vec();
+        if other != listed(module) {
+            named.insert((other, rest));
+        }
+    }
     named
 }
 
-/// What each module names.
+/// What each listed module names.
 fn named() -> BTreeMap<String, BTreeSet<(String, Vec<String>)>> {
     let mut named = BTreeMap::<_, BTreeSet<_>>::new();
     for path in files_in(&source()) {
-        if let Some(module) = module_of(&path) {
-            // There `super` is the judge itself.
-            let is_part_of_judge = path.parent() == Some(&source().join("conformance"));
-            let others = named_by(&module, is_part_of_judge, &code(&path));
-            named.entry(module).or_default().extend(others);
+        if let Some(module) = module_of(&path).filter(|module| !module.is_empty()) {
+            let others = named_by(&module, &tokens(&path));
+            named.entry(listed(&module)).or_default().extend(others);
         }
     }
+    // The front page of the judge re-exports its parts, which is no dependency of a part.
+    let front_page = named.remove("conformance").unwrap_or_default();
+    assert!(front_page.is_empty(), "{front_page:?}");
     named
 }
 
@@ -230,15 +286,54 @@ fn modules_depend_only_on_earlier_modules() {
 #[test]
 fn the_product_does_not_name_the_judge() {
     for path in files_in(&source()) {
-        let is_judge = path
-            .strip_prefix(source())
-            .unwrap()
-            .starts_with("conformance");
-        if is_judge || path.ends_with("src/lib.rs") || path.ends_with("src/conformance.rs") {
-            continue;
-        }
-        assert!(!code(&path).contains("conformance"), "{}", path.display());
+        let module = module_of(&path);
+        let is_root_or_judge = module.is_some_and(|module| {
+            let first = module.first();
+            first.is_none_or(|wing| wing == "conformance")
+        });
+        let names_judge = tokens(&path).contains(&"conformance".to_owned());
+        assert!(is_root_or_judge || !names_judge, "{}", path.display());
     }
+}
+
+/// What would hide a path from this test.
+#[test]
+fn no_file_renames_the_crate_or_includes_code() {
+    for path in files_in(&source()) {
+        let tokens = tokens(&path);
+        let has = |sequence: &[&str]| tokens.windows(sequence.len()).any(|part| part == sequence);
+        for hidden in [
+            &["crate", "as"][..],
+            &["self", "as"],
+            &["extern", "crate"],
+            &["path", "="],
+            &["include", "!"],
+        ] {
+            assert!(!has(hidden), "{hidden:?} in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_reader_of_paths_finds_every_form() {
+    let module = ["conformance".to_owned(), "laws".to_owned()];
+    let find = |code: &str| {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("paths.rs");
+        fs::write(&file, code).unwrap();
+        let paths = paths(&module, &tokens(&file)).into_iter();
+        paths.map(|path| path.join("::")).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        find("use crate::{a::{self, b as c}, d};"),
+        ["a", "a::b", "d"]
+    );
+    assert_eq!(find("super::super::client::f()"), ["client::f"]);
+    assert_eq!(
+        find("super::script::Action"),
+        ["conformance::script::Action"]
+    );
+    assert_eq!(find("self::part::f(\"//\", crate :: process(b))").len(), 2);
+    assert_eq!(find("// crate::a\n\"crate::b\" '\"' crate::c"), ["c"]);
 }
 
 #[test]

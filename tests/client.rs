@@ -419,6 +419,25 @@ fn wrong_usage_fails_with_one_line() {
 }
 
 #[test]
+fn errors_of_the_library_name_no_flag() {
+    let error = || io::Error::from(ErrorKind::Other);
+    for error in [
+        Error::LineFeed { at: 1, lost: 2 },
+        Error::MessageTooLong(LIMIT),
+        Error::UpperCaseTooLong(LIMIT + 1),
+        Error::Resolve(error()),
+        Error::Connect(([127, 0, 0, 1], 1).into(), error()),
+        Error::TimedOut(Stage::Reading),
+        Error::Broken(1, error()),
+        Error::ReplyTooLong,
+        Error::NoReply,
+    ] {
+        let text = error.to_string();
+        assert!(!text.contains("--") && text.lines().count() == 1, "{text}");
+    }
+}
+
+#[test]
 fn help_and_version_are_printed() {
     let help = cargo_bin_cmd!("upcase-client").arg("--help").assert();
     let mut help = help.success().stderr("");

@@ -472,7 +472,7 @@ fn stopped_server_closes_stalled_client_at_its_deadline() {
     assert_eq!(server.wait().0.code(), Some(0));
     let elapsed = start.elapsed();
     assert!(
-        (timeout..MAX_TIMEOUT).contains(&elapsed),
+        (timeout..MAX_TIMEOUT / 2).contains(&elapsed),
         "after {elapsed:?}"
     );
     assert_eq!(client.reply(), b"");

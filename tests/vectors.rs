@@ -28,6 +28,10 @@ fn every_vector_has_its_own_id_and_texts() {
         assert!(ids.insert(&vector.id), "{} is used twice", vector.id);
         let pair = (&vector.description, &vector.requirement);
         assert!(texts.insert(pair), "{} has the texts of another", vector.id);
+        for text in [&vector.description, &vector.requirement] {
+            let is_line = text.ends_with('.') && text.lines().count() == 1;
+            assert!(is_line && text.chars().count() <= 120, "{text:?}");
+        }
     }
 }
 

@@ -160,6 +160,24 @@ fn every_wrong_server_is_caught_by_the_vectors_that_aim_at_it() {
     assert!(missed.is_empty(), "not caught: {missed:#?}");
 }
 
+/// The bytes and the end of these servers are right, but they come too early.
+#[test]
+fn acts_on_an_incomplete_request_are_caught() {
+    for (name, id) in [
+        ("replies as it reads", "reply.not-before-the-lf"),
+        (
+            "takes white space alone for an empty request",
+            "reply.no-end-before-the-lf",
+        ),
+    ] {
+        let fault = servers::wrong().find(|fault| fault.name == name);
+        let judge = impatient_judge(fault.expect(name).start());
+        let violation = judge.judge_alone(vector(id)).expect_err(name);
+        let problem = "the server acts on an incomplete request";
+        assert!(violation.problem.contains(problem), "{violation}");
+    }
+}
+
 /// A judge of a wrong server. It waits no longer than the short deadline of that server needs.
 fn impatient_judge(server: SocketAddr) -> ServerJudge {
     ServerJudge {
@@ -282,6 +300,8 @@ fn the_law_of_the_literal_catches_every_wrong_literal() {
 fn no_two_faults_have_the_same_name() {
     let functions = functions::wrong();
     let by_law = functions::wrong_by_law();
+    assert!(functions.len() >= 100, "{} functions", functions.len());
+    assert!(servers::wrong().count() >= 40, "too few servers");
     for names in [
         functions.iter().map(|fault| fault.name).collect::<Vec<_>>(),
         by_law.iter().map(|(_, fault)| fault.name).collect(),

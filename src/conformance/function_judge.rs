@@ -17,7 +17,10 @@ pub fn judge_function(process: Process) -> Vec<Violation> {
     for vector in &vectors::suite().vectors {
         violations.extend(vector.judge_function(process).err());
         let request = vector.request().unwrap_or_default();
-        violations.extend(laws::check(process, &request).err());
+        violations.extend(laws::check(process, &request).err().map(|mut violation| {
+            violation.detail("vector", &vector.id);
+            violation
+        }));
     }
     violations
 }

@@ -76,12 +76,9 @@ pub(super) struct Counterexample {
 impl Counterexample {
     pub fn violates(self, law: &str, clauses: &[&str], statement: &str) -> Violation {
         let string = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
-        let mut violation = Violation {
-            rule: law.into(),
-            clauses: clauses.iter().map(|id| (*id).into()).collect(),
-            problem: format!("it does not hold that {statement}"),
-            details: Vec::new(),
-        };
+        let clauses: Vec<String> = clauses.iter().map(|id| (*id).into()).collect();
+        let problem = format!("it does not hold that {statement}");
+        let mut violation = Violation::new(law, &clauses, problem);
         violation.detail("input", string(&self.input));
         violation.detail("output", string(&self.output));
         violation.detail("expected", self.expected);
