@@ -19,7 +19,7 @@ use std::time::Duration;
 use mio::Waker;
 use socket2::{Domain, Socket, Type};
 
-use event_loop::{EventLoop, QUEUE, World as _};
+use event_loop::{BACKLOG, EventLoop, World as _};
 use sockets::Sockets;
 
 #[doc(hidden)] // public only for the simulation in tests/
@@ -47,7 +47,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(false)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(QUEUE.try_into().unwrap_or(i32::MAX))?;
+    socket.listen(BACKLOG.try_into().unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 

@@ -449,6 +449,8 @@ fn help_and_version_are_printed() {
         "--raw",
         "MESSAGE",
         "Examples:",
+        &format!("at most {MAX_MESSAGE} bytes"),
+        &format!("at most {LIMIT} bytes"),
     ] {
         help = help.stdout(contains(part));
     }

@@ -144,7 +144,7 @@ fn all_characters_are_mapped_as_the_reference_has_it() {
         ] {
             let request = format!("{before}{character}{after}");
             let reply = format!("{before_upper}{mapping}{after_upper}");
-            let reply = reply.trim_matches(laws::WHITE_SPACE);
+            let reply = reply.trim_matches(reference::WHITE_SPACE);
             assert!(
                 process(request.as_bytes()) == reply.as_bytes(),
                 "U+{number:04X}"

@@ -637,6 +637,8 @@ fn help_and_version_are_printed() {
         "--max-connections",
         "--quiet",
         "Examples:",
+        &format!("at most {}", MAX_TIMEOUT.as_secs()),
+        &format!("at {LIMIT} bytes"),
     ] {
         help = help.stdout(contains(part));
     }

@@ -24,7 +24,7 @@ use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use upcase::conformance::reference;
 use upcase::exchange::Duplex;
-use upcase::server::event_loop::{Event, EventLoop, Interest, QUEUE, World};
+use upcase::server::event_loop::{BACKLOG, Event, EventLoop, Interest, World};
 use upcase::server::{MAX_TIMEOUT, Service};
 use upcase::{LIMIT, process};
 
@@ -800,7 +800,7 @@ fn thousands_of_worlds_are_served_correctly() {
 /// SPEC: TIME-5
 #[test]
 fn a_stopped_loop_accepts_at_most_a_full_queue() {
-    const COMING: usize = 2 * QUEUE;
+    const COMING: usize = 2 * BACKLOG;
     let mut simulation = Simulation::new(0);
     {
         let mut network = simulation.network.borrow_mut();
@@ -816,7 +816,7 @@ fn a_stopped_loop_accepts_at_most_a_full_queue() {
     }
     let network = simulation.network.borrow();
     assert!(!network.is_listening[0]);
-    assert_eq!(COMING - network.queue.len(), QUEUE);
+    assert_eq!(COMING - network.queue.len(), BACKLOG);
 }
 
 /// A fault, and how it is planted: in a file of the server, one text is replaced by another.

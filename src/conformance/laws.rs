@@ -17,11 +17,8 @@
 //! input and derives what else it needs (a padded request, a longer one, two halves), so every
 //! source of inputs can drive every law.
 
-use super::reference::{self, LIMIT, Unit};
+use super::reference::{self, LIMIT, Unit, WHITE_SPACE};
 use super::report::{Counterexample, Violation};
-
-/// The white space of SPEC section 1.
-pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
 
 /// A function to be judged: the transformation, from a request to its reply.
 pub type Process<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;

@@ -11,6 +11,9 @@ use std::sync::LazyLock;
 /// constant, the reference could not notice that it is wrong.
 pub const LIMIT: usize = 1024;
 
+/// The white space of SPEC section 1.
+pub const WHITE_SPACE: [char; 6] = ['\t', '\n', '\x0B', '\x0C', '\r', ' '];
+
 /// A well-formed character, or one byte that is not part of any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -55,11 +58,11 @@ fn is_incomplete(tail: &[u8]) -> bool {
 
 /// SPEC TRIM-1 and TRIM-2.
 fn trim(mut bytes: Vec<u8>) -> Vec<u8> {
-    const WHITE_SPACE: [u8; 6] = [0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x20];
-    while !bytes.is_empty() && WHITE_SPACE.contains(&bytes[bytes.len() - 1]) {
+    let is_white = |byte: &u8| WHITE_SPACE.contains(&char::from(*byte));
+    while bytes.last().is_some_and(is_white) {
         bytes.remove(bytes.len() - 1);
     }
-    while !bytes.is_empty() && WHITE_SPACE.contains(&bytes[0]) {
+    while bytes.first().is_some_and(is_white) {
         bytes.remove(0);
     }
     bytes

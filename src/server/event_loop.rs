@@ -27,7 +27,7 @@ use super::{MAX_TIMEOUT, Service};
 use crate::exchange::{Duplex, Exchange, Next};
 
 /// The length of a listener's queue. After a stop, a loop accepts no more than this.
-pub const QUEUE: usize = 4096;
+pub const BACKLOG: usize = 4096;
 
 /// How many connections are accepted in a turn.
 const ACCEPTS: usize = 64;
@@ -296,7 +296,7 @@ impl<W: World> EventLoop<W> {
         self.may_be_queued = true; // its event may still be pending
         self.stopping.get_or_insert(Stopping {
             end: now + self.timeout,
-            queued: QUEUE,
+            queued: BACKLOG,
         });
     }
 

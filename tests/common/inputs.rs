@@ -7,8 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use upcase::LIMIT;
-use upcase::conformance::laws::WHITE_SPACE;
-use upcase::conformance::reference;
+use upcase::conformance::reference::{self, WHITE_SPACE};
 use upcase::conformance::script::ACTIONS;
 
 /// Bytes that are printed as a byte string, so that a failing input can be pasted into a test.

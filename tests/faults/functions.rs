@@ -2,8 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use upcase::conformance::laws::WHITE_SPACE;
-use upcase::conformance::reference;
+use upcase::conformance::reference::{self, WHITE_SPACE};
 
 /// The cap of SPEC CAP-2, in bytes.
 const LIMIT: usize = 1024;
