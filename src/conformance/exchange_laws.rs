@@ -9,7 +9,7 @@
 use std::io::Read;
 
 use super::reference::{self, LIMIT};
-use super::report::{Counterexample, Violation};
+use super::report::{Counterexample, Violation, byte_string};
 use super::script::{Action, Recording, Script, ScriptedPeer};
 
 /// An implementation of the exchange, to be judged.
@@ -119,7 +119,7 @@ fn framing(implementation: &Implementation, script: &Script) -> Result<(), Count
     };
     let problem = if framed != expected {
         Some(match &expected {
-            Framed::Request(request) => string(request),
+            Framed::Request(request) => byte_string(request),
             other => format!("no request: {other:?}"),
         })
     } else if peer.recording.read_past_request {
@@ -145,7 +145,7 @@ fn session(implementation: &Implementation, script: &Script) -> Result<(), Count
         None if seen.written.is_empty() => None,
         None => Some("nothing written, because there is no request".into()),
         Some(reply) if !reply.starts_with(&seen.written) => {
-            Some(format!("{} or the beginning of it", string(&reply)))
+            Some(format!("{} or the beginning of it", byte_string(&reply)))
         }
         Some(_) if seen.writes_after_ending > 0 => Some("no write after a failed one".into()),
         Some(_) if seen.write_ending.is_some() && seen.half_closes > 0 => {
@@ -156,7 +156,7 @@ fn session(implementation: &Implementation, script: &Script) -> Result<(), Count
             Some("no read between the request and the half-close".into())
         }
         Some(reply) if seen.written.len() < reply.len() => {
-            Some(format!("{}, all of it", string(&reply)))
+            Some(format!("{}, all of it", byte_string(&reply)))
         }
         Some(_) if seen.half_closes != 1 => Some("one half-close after the reply".into()),
         Some(_) if seen.half_close_failed => None,
@@ -179,8 +179,8 @@ fn client(implementation: &Implementation, script: &Script) -> Result<(), Counte
     let read = peer.recording.bytes_read;
     let problem = match &reply {
         Some(reply) if !is_reply => Some(format!("an error, not {} bytes", reply.len())),
-        Some(reply) if *reply != stream => Some(string(&stream)),
-        None if is_reply => Some(string(&stream)),
+        Some(reply) if *reply != stream => Some(byte_string(&stream)),
+        None if is_reply => Some(byte_string(&stream)),
         _ if read > 2 * LIMIT => Some(format!("at most {} bytes read, not {read}", 2 * LIMIT)),
         _ => peer.recording.excess_of_calls(allowed_endings(script)),
     };
@@ -213,8 +213,4 @@ fn conclude(
         expected,
     });
     counterexample.map_or(Ok(()), Err)
-}
-
-fn string(bytes: &[u8]) -> String {
-    format!("b\"{}\"", bytes.escape_ascii())
 }

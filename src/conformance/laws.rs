@@ -18,7 +18,7 @@
 //! source of inputs can drive every law.
 
 use super::reference::{self, LIMIT, Unit, WHITE_SPACE};
-use super::report::{Counterexample, Violation};
+use super::report::{Counterexample, Violation, byte_string};
 
 /// A function to be judged: the transformation, from a request to its reply.
 pub type Process<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
@@ -215,7 +215,7 @@ fn invalid_bytes_kept(process: Process, input: &[u8]) -> Result<(), Counterexamp
     if kept == expected || (shortened && expected.starts_with(&kept)) {
         return Ok(());
     }
-    let expected = format!("the invalid bytes b\"{}\"", expected.escape_ascii());
+    let expected = format!("the invalid bytes {}", byte_string(&expected));
     counterexample(input, reply, expected)
 }
 
@@ -285,7 +285,7 @@ fn expect(input: &[u8], output: Vec<u8>, expected: &[u8]) -> Result<(), Countere
     if output == expected {
         return Ok(());
     }
-    counterexample(input, output, format!("b\"{}\"", expected.escape_ascii()))
+    counterexample(input, output, byte_string(expected))
 }
 
 fn counterexample(

@@ -75,15 +75,19 @@ pub(super) struct Counterexample {
 
 impl Counterexample {
     pub fn violates(self, law: &str, clauses: &[&str], statement: &str) -> Violation {
-        let string = |bytes: &[u8]| format!("b\"{}\"", bytes.escape_ascii());
         let clauses: Vec<String> = clauses.iter().map(|id| (*id).into()).collect();
         let problem = format!("it does not hold that {statement}");
         let mut violation = Violation::new(law, &clauses, problem);
-        violation.detail("input", string(&self.input));
-        violation.detail("output", string(&self.output));
+        violation.detail("input", byte_string(&self.input));
+        violation.detail("output", byte_string(&self.output));
         violation.detail("expected", self.expected);
         violation
     }
+}
+
+/// `bytes` as a byte string of Rust, all of them, to be pasted into a test.
+pub(super) fn byte_string(bytes: &[u8]) -> String {
+    format!("b\"{}\"", bytes.escape_ascii())
 }
 
 /// `bytes` as a byte literal (SPEC LOG-3). If they are more than 64: the first 32 and the last 16,
