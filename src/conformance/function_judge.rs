@@ -1,6 +1,6 @@
 //! Judges a function from bytes to bytes, by every vector and every law, without a socket.
 
-use super::laws::{self, Process};
+use super::laws::{self, Function};
 use super::report::{Violation, excerpt};
 use super::vectors::{self, Vector};
 
@@ -12,7 +12,7 @@ use super::vectors::{self, Vector};
 /// # Panics
 /// If `process` does. No request may make it panic (SPEC PROC-2).
 #[must_use]
-pub fn judge_function(process: Process) -> Vec<Violation> {
+pub fn judge_function(process: Function) -> Vec<Violation> {
     let mut violations = Vec::new();
     for vector in &vectors::suite().vectors {
         violations.extend(vector.judge_function(process).err());
@@ -33,7 +33,7 @@ impl Vector {
     ///
     /// # Panics
     /// If `process` does.
-    pub fn judge_function(&self, process: Process) -> Result<(), Violation> {
+    pub fn judge_function(&self, process: Function) -> Result<(), Violation> {
         let Some(request) = self.request() else {
             return Ok(());
         };

@@ -21,9 +21,9 @@ use super::reference::{self, LIMIT, Unit, WHITE_SPACE};
 use super::report::{Counterexample, Violation, byte_string};
 
 /// A function to be judged: the transformation, from a request to its reply.
-pub type Process<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+pub type Function<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
 
-type Check = fn(Process, &[u8]) -> Result<(), Counterexample>;
+type Check = fn(Function, &[u8]) -> Result<(), Counterexample>;
 
 /// A law of the transformation.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ impl Law {
     ///
     /// # Panics
     /// If `process` does.
-    pub fn check(&self, process: Process, input: &[u8]) -> Result<(), Violation> {
+    pub fn check(&self, process: Function, input: &[u8]) -> Result<(), Violation> {
         (self.check)(process, input)
             .map_err(|found| found.violates(self.name, self.clauses, self.statement))
     }
@@ -58,7 +58,7 @@ impl Law {
 ///
 /// # Panics
 /// If `process` does.
-pub fn check(process: Process, input: &[u8]) -> Result<(), Violation> {
+pub fn check(process: Function, input: &[u8]) -> Result<(), Violation> {
     LAWS.iter().try_for_each(|law| law.check(process, input))
 }
 
@@ -134,7 +134,7 @@ pub const LAWS: &[Law] = &[
     },
 ];
 
-fn bounded(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn bounded(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     // The input itself, and the input repeated to the cap, so that a reply that grows exceeds the
     // cap.
     for request in [input.to_vec(), repeated(input, LIMIT)] {
@@ -147,7 +147,7 @@ fn bounded(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn trimmed(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn trimmed(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     let reply = process(input);
     let is_white = |byte: Option<&u8>| byte.is_some_and(|b| WHITE_SPACE.contains(&char::from(*b)));
     if is_white(reply.first()) || is_white(reply.last()) {
@@ -156,7 +156,7 @@ fn trimmed(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn upper_cased(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn upper_cased(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     let reply = process(input);
     for unit in reference::units(&reply) {
         if let Unit::Character(c) = unit {
@@ -170,7 +170,7 @@ fn upper_cased(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn ascii(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn ascii(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     if !input.is_ascii() {
         return Ok(());
     }
@@ -179,7 +179,7 @@ fn ascii(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     expect(input, process(input), expected.as_bytes())
 }
 
-fn well_formed(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn well_formed(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     if str::from_utf8(input).is_err() {
         return Ok(());
     }
@@ -194,7 +194,7 @@ fn well_formed(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn invalid_bytes_kept(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn invalid_bytes_kept(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     let invalid_bytes = |bytes: &[u8]| -> Vec<u8> {
         let invalid = |unit| match unit {
             Unit::Invalid(byte) => Some(byte),
@@ -219,7 +219,7 @@ fn invalid_bytes_kept(process: Process, input: &[u8]) -> Result<(), Counterexamp
     counterexample(input, reply, expected)
 }
 
-fn prefix(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn prefix(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     // The input is repeated past the cap. So a character that the cap cuts is complete in the
     // longer request, and an implementation that reads past the cap is caught.
     let longer = repeated(input, LIMIT + input.len());
@@ -228,7 +228,7 @@ fn prefix(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     expect(&longer, reply, &expected)
 }
 
-fn padding(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn padding(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     let expected = process(input);
     for (before, after) in [(" ", "\n"), ("\t\x0B", ""), ("", "\x0C\r\n")] {
         let request = [before.as_bytes(), input, after.as_bytes()].concat();
@@ -239,7 +239,7 @@ fn padding(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn concatenation(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn concatenation(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     let Ok(text) = str::from_utf8(input) else {
         return Ok(());
     };
@@ -261,7 +261,7 @@ fn concatenation(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn idempotent(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn idempotent(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     // As it is, and repeated to the cap, where a reply is cut.
     for request in [input.to_vec(), repeated(input, LIMIT)] {
         let reply = process(&request);
@@ -270,7 +270,7 @@ fn idempotent(process: Process, input: &[u8]) -> Result<(), Counterexample> {
     Ok(())
 }
 
-fn agrees_with_reference(process: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn agrees_with_reference(process: Function, input: &[u8]) -> Result<(), Counterexample> {
     expect(input, process(input), &reference::process(input))
 }
 
@@ -310,7 +310,7 @@ pub const LITERAL: Law = Law {
     check: literal,
 };
 
-fn literal(escape: Process, input: &[u8]) -> Result<(), Counterexample> {
+fn literal(escape: Function, input: &[u8]) -> Result<(), Counterexample> {
     let output = escape(input);
     let unprintable = |c: char| c.is_control() || "\u{2028}\u{2029}".contains(c);
     let expected = match str::from_utf8(&output) {
