@@ -148,7 +148,7 @@ pub fn exchange(
     timeout: Duration,
 ) -> Result<Vec<u8>, Error> {
     check(message)?;
-    let deadline = Instant::now() + timeout;
+    let deadline = after(timeout);
     let stream = connect(&resolve(server, deadline)?, deadline)?;
     exchange_over(&mut Timed::new(&stream, deadline), message)
 }
@@ -185,6 +185,13 @@ pub fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
         Err(error) if is_time_out(&error) => Err(Error::TimedOut(Stage::Reading)),
         Err(error) => Err(Error::Broken(reply.len(), error)),
     }
+}
+
+/// The instant after `timeout`. A time-out that the clock cannot express is a century instead.
+fn after(timeout: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or_else(|| now + CENTURY)
 }
 
 fn resolve(

@@ -437,6 +437,14 @@ fn errors_of_the_library_name_no_flag() {
     }
 }
 
+/// SPEC: CLIENT-8
+#[test]
+fn the_longest_timeout_of_the_library_works() {
+    let server = start_server();
+    let reply = exchange(server.address, b"hello", Duration::MAX);
+    assert_eq!(reply.unwrap(), b"HELLO");
+}
+
 #[test]
 fn help_and_version_are_printed() {
     let help = cargo_bin_cmd!("upcase-client").arg("--help").assert();
