@@ -1,9 +1,11 @@
 //! `upcase-server` as a child process, with its outputs and signals.
 
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Once};
 use std::time::Instant;
 
 use assert_cmd::cargo::cargo_bin;
@@ -45,6 +47,7 @@ impl Server {
 
     /// Starts `command`, which becomes the server, with these outputs. It does not wait.
     pub fn spawn(mut command: Command, stdout: Stdio, stderr: Stdio) -> Self {
+        DEFAULT_SIGNALS.call_once(catch_ignored_signals);
         let spawned = command.stdout(stdout).stderr(stderr).spawn();
         let mut child = spawned.expect("upcase-server starts");
         let stdout = child.stdout.take();
@@ -110,6 +113,23 @@ impl Server {
         let code = status.code();
         assert_eq!(code, Some(0), "stdout {stdout:?}, stderr {stderr:?}");
         (stdout, stderr)
+    }
+}
+
+static DEFAULT_SIGNALS: Once = Once::new();
+
+/// Catches the signals that this process was started to ignore, for example by `nohup`. The server
+/// would ignore them too. A signal that is caught has its default again in a new program.
+fn catch_ignored_signals() {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mut lines = status.lines();
+    let ignored = lines.find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let ignored = ignored.unwrap_or(0);
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+        if ignored & 1 << (signal.as_raw() - 1) != 0 {
+            signal_hook::flag::register(signal.as_raw(), Arc::default()).unwrap();
+        }
     }
 }
 
