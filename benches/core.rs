@@ -13,7 +13,7 @@ use clap::Parser;
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
 use stringzilla::stringzilla::utf8_uncased_fold;
-use upcase::{LIMIT, process, process_into};
+use upcase::{Buffer, LIMIT, process, process_into};
 use upcase_benches::chart::{self, Panel};
 use upcase_benches::median;
 
@@ -64,23 +64,26 @@ struct Arguments {
     bench: bool,
 }
 
+/// Memory for the output of a contender.
+struct Room {
+    reply: Buffer,
+    bytes: [u8; 4 * LIMIT],
+}
+
 /// A name, and the work that is timed: on a request, with room for its output.
-type Contender = (&'static str, fn(&[u8], &mut [u8; 4 * LIMIT]));
+type Contender = (&'static str, fn(&[u8], &mut Room));
 
 /// The contenders. The others are compared with the first.
 const CONTENDERS: [Contender; 7] = [
     ("process_into", |request, room| {
-        let buffer = room
-            .first_chunk_mut()
-            .expect("the room is larger than a buffer");
-        black_box(process_into(request, buffer));
+        black_box(process_into(request, &mut room.reply));
     }),
     ("process", |request, _| {
         black_box(process(request));
     }),
     ("memcpy", |request, room| {
-        room[..request.len()].copy_from_slice(request);
-        black_box(&room);
+        room.bytes[..request.len()].copy_from_slice(request);
+        black_box(&room.bytes);
     }),
     ("to_ascii_uppercase", |request, _| {
         black_box(request.to_ascii_uppercase());
@@ -96,7 +99,7 @@ const CONTENDERS: [Contender; 7] = [
         });
     }),
     ("StringZilla's fold", |request, room| {
-        black_box(utf8_uncased_fold(request, room));
+        black_box(utf8_uncased_fold(request, &mut room.bytes));
     }),
 ];
 
@@ -125,7 +128,7 @@ fn request(text: &[u8], length: usize) -> Vec<u8> {
 }
 
 /// Returns the time of one call, in nanoseconds.
-fn time((_, work): Contender, request: &[u8], room: &mut [u8; 4 * LIMIT]) -> f64 {
+fn time((_, work): Contender, request: &[u8], room: &mut Room) -> f64 {
     let start = Instant::now();
     for _ in 0..CALLS {
         work(black_box(request), room);
@@ -136,7 +139,10 @@ fn time((_, work): Contender, request: &[u8], room: &mut [u8; 4 * LIMIT]) -> f64
 fn main() {
     let arguments = Arguments::parse();
     let names = CONTENDERS.map(|(name, _)| name);
-    let mut room = [0; 4 * LIMIT];
+    let mut room = Room {
+        reply: Buffer::new(),
+        bytes: [0; 4 * LIMIT],
+    };
     let mut drawn = Vec::new();
     for length in LENGTHS {
         println!(

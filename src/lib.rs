@@ -87,7 +87,7 @@ mod process;
 pub mod server;
 pub mod transcript;
 
-pub use process::{LIMIT, clip, process, process_into, upper};
+pub use process::{Buffer, LIMIT, clip, process, process_into, upper};
 
 /// The code in README.md compiles and runs.
 #[cfg(doctest)]

@@ -27,28 +27,38 @@ pub const LIMIT: usize = 1024;
 /// ```
 #[must_use]
 pub fn process(request: &[u8]) -> Vec<u8> {
-    mapped(request, &mut [0; BUFFER]).to_vec()
+    process_into(request, &mut Buffer::new()).to_vec()
 }
 
-/// Writes the reply to `request` into `buffer`, without an allocation. Returns the filled part.
+/// Memory for one reply of [`process_into`], which can be used again and again.
+#[derive(Clone, Debug)]
+pub struct Buffer([u8; BUFFER]);
+
+impl Buffer {
+    /// A buffer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([0; BUFFER])
+    }
+}
+
+impl Default for Buffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Writes the reply to `request` into `buffer`, without an allocation. Returns the reply, as
+/// [`process`] does.
 ///
 /// ```
-/// let mut buffer = [0; upcase::LIMIT];
+/// let mut buffer = upcase::Buffer::new();
 /// assert_eq!(upcase::process_into(b" hello\n", &mut buffer), b"HELLO");
 /// ```
 #[must_use]
-pub fn process_into<'a>(request: &[u8], buffer: &'a mut [u8; LIMIT]) -> &'a [u8] {
-    let mut block = [0; BUFFER];
-    let reply = mapped(request, &mut block);
-    let buffer = &mut buffer[..reply.len()];
-    buffer.copy_from_slice(reply);
-    buffer
-}
-
-#[inline]
-fn mapped<'a>(request: &[u8], buffer: &'a mut [u8; BUFFER]) -> &'a [u8] {
-    let (_, filled) = uppercase::map(clip(request), buffer);
-    clip(&buffer[..filled])
+pub fn process_into<'a>(request: &[u8], buffer: &'a mut Buffer) -> &'a [u8] {
+    let (_, filled) = uppercase::map(clip(request), &mut buffer.0);
+    clip(&buffer.0[..filled])
 }
 
 /// The part of `bytes` that a message keeps: capped at [`LIMIT`] bytes, then trimmed

@@ -85,7 +85,8 @@ const DRIVEN: &[(&str, &[&str])] = &[
 ];
 
 /// The names that the root of the crate re-exports, and their module.
-const REEXPORTED: [(&str, &str); 5] = [
+const REEXPORTED: [(&str, &str); 6] = [
+    ("Buffer", "process"),
     ("LIMIT", "process"),
     ("clip", "process"),
     ("process", "process"),

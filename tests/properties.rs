@@ -8,7 +8,7 @@ use common::inputs::{self, Bytes};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use upcase::conformance::{Violation, fuzz, laws, reference};
-use upcase::{LIMIT, clip, escape, process, process_into, upper};
+use upcase::{Buffer, clip, escape, process, process_into, upper};
 
 /// By default proptest would write the failures that it finds beside this file.
 fn config() -> ProptestConfig {
@@ -79,7 +79,7 @@ proptest! {
     fn the_parts_of_process_agree_with_the_reference(input in inputs::requests()) {
         prop_assert_eq!(clip(&input), reference::clip(&input));
         prop_assert_eq!(upper(&input), reference::upper(&input));
-        let mut buffer = [0; LIMIT];
+        let mut buffer = Buffer::new();
         prop_assert_eq!(process_into(&input, &mut buffer), process(&input));
     }
 
