@@ -168,7 +168,7 @@ fn session(implementation: &Implementation, script: &Script) -> Result<(), Count
     };
     // One while reading the request, one while writing, one while discarding.
     let problem = problem.or_else(|| seen.excess_of_calls(3));
-    conclude(problem, script, seen.written.clone())
+    conclude(problem, script, peer.recording.written)
 }
 
 fn client(implementation: &Implementation, script: &Script) -> Result<(), Counterexample> {

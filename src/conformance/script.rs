@@ -115,13 +115,7 @@ impl<'a> Script<'a> {
     /// All bytes that the peer sends before its stream ends.
     #[must_use]
     pub fn stream(&self) -> Vec<u8> {
-        let mut stream = Vec::new();
-        for event in self.events().0 {
-            if let Event::Segment(segment) = event {
-                stream.extend_from_slice(segment);
-            }
-        }
-        stream
+        stream_of(&self.events().0)
     }
 
     /// How the peer's stream ends: [`Action::End`], [`Action::TimeOut`] or [`Action::Error`].
@@ -133,7 +127,8 @@ impl<'a> Script<'a> {
     /// The request that the peer sends, by the reference; `None` if it is not complete.
     #[must_use]
     pub fn request(&self) -> Option<Vec<u8>> {
-        reference::request(&self.stream(), self.ending() == Action::End)
+        let (events, ending) = self.events();
+        reference::request(&stream_of(&events), ending == Action::End)
     }
 }
 
@@ -142,6 +137,17 @@ enum Event<'a> {
     Segment(&'a [u8]),
     Interrupt,
     NotReady,
+}
+
+/// The bytes of all segments.
+fn stream_of(events: &[Event]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for event in events {
+        if let Event::Segment(segment) = event {
+            stream.extend_from_slice(segment);
+        }
+    }
+    stream
 }
 
 /// The other end of a connection, which acts by a [`Script`].
@@ -191,10 +197,10 @@ impl<'a> ScriptedPeer<'a> {
     pub fn new(script: &Script<'a>) -> Self {
         let (events, ending) = script.events();
         Self {
+            request_length: reference::request(&stream_of(&events), false).map(|r| r.len()),
             events: events.into_iter().peekable(),
             ending,
             writes: Vec::from(script.writes).into_iter(),
-            request_length: reference::request(&script.stream(), false).map(|r| r.len()),
             variant: script.wire.len(),
             recording: Recording::default(),
         }
