@@ -1,15 +1,14 @@
 //! No committed seed of the fuzzer breaks a law. The tests call the same functions as the fuzzer.
 
+mod common {
+    pub mod seeds;
+}
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use common::seeds::{in_fuzz, seeds};
 use upcase::conformance::fuzz::{self, TARGETS};
-
-fn in_fuzz(path: &str) -> PathBuf {
-    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
-    fuzz.join(path)
-}
 
 fn names_in(folder: &str) -> BTreeSet<String> {
     let entries = fs::read_dir(in_fuzz(folder)).expect(folder);
@@ -20,15 +19,13 @@ fn names_in(folder: &str) -> BTreeSet<String> {
 #[test]
 fn no_seed_of_any_target_breaks_a_law() {
     for (target, judge) in TARGETS {
-        let folder = format!("seeds/{target}");
-        let names = names_in(&folder);
-        assert!(names.len() >= 15, "{target} has only {} seeds", names.len());
+        let seeds = seeds(target);
+        assert!(seeds.len() >= 15, "{target} has only {} seeds", seeds.len());
         // Miri is slow, so it takes a sample.
         let step = if cfg!(miri) { 32 } else { 1 };
-        for name in names.iter().step_by(step) {
-            let bytes = fs::read(in_fuzz(&folder).join(name)).unwrap();
-            if let Err(violation) = judge(&bytes) {
-                panic!("{folder}/{name}: {violation}");
+        for (path, bytes) in seeds.iter().step_by(step) {
+            if let Err(violation) = judge(bytes) {
+                panic!("{}: {violation}", path.display());
             }
         }
     }

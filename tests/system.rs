@@ -28,7 +28,7 @@ use common::connection::Connection;
 use common::kernel::{open_descriptors, path, status};
 use common::listener::queued;
 use common::process::PATIENCE;
-use common::server::Server;
+use common::server::{Server, has_signal};
 use common::stop::{missing, stop_listening, wait_until_closed};
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
@@ -208,10 +208,8 @@ fn signal_during_the_start_stops_the_server() {
     let server = Server::spawn(command, Stdio::piped(), Stdio::piped());
     wait_until("SIGTERM is caught, and SIGINT before it", || {
         let status = fs::read_to_string(path(&server, "status")).unwrap();
-        let mut lines = status.lines();
-        let caught = lines.find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
-        status.starts_with("Name:\tupcase-server\n") && caught & 1 << 14 != 0
+        let is_caught = has_signal(&status, "SigCgt:", Signal::TERM);
+        status.starts_with("Name:\tupcase-server\n") && is_caught
     });
     server.signal(Signal::INT);
     let (status, _, stderr) = server.wait();

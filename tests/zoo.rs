@@ -17,6 +17,7 @@
 
 mod common {
     pub mod inputs;
+    pub mod seeds;
     pub mod side_by_side;
 }
 
@@ -28,9 +29,7 @@ mod faults {
 }
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::thread;
 
 use common::inputs::{self, Bytes};
@@ -274,13 +273,10 @@ fn seeds_of(law: &ExchangeLaw) -> Vec<Vec<u8>> {
     })
 }
 
-/// The committed seeds of a fuzz target.
+/// The bytes of the committed seeds of a fuzz target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds");
-    let entries = fs::read_dir(folder.join(target)).expect(target);
-    let seed = |entry: Result<fs::DirEntry, _>| fs::read(entry?.path());
-    let seeds = entries.map(|entry| seed(entry).expect(target));
-    seeds.collect()
+    let seeds = common::seeds::seeds(target).into_iter();
+    seeds.map(|(_, bytes)| bytes).collect()
 }
 
 #[test]

@@ -122,15 +122,18 @@ static DEFAULT_SIGNALS: Once = Once::new();
 /// would ignore them too. A signal that is caught has its default again in a new program.
 fn catch_ignored_signals() {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mut lines = status.lines();
-    let ignored = lines.find_map(|line| line.strip_prefix("SigIgn:"));
-    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    let ignored = ignored.unwrap_or(0);
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
-        if ignored & 1 << (signal.as_raw() - 1) != 0 {
+        if has_signal(&status, "SigIgn:", signal) {
             signal_hook::flag::register(signal.as_raw(), Arc::default()).unwrap();
         }
     }
+}
+
+/// Whether `signal` is in the mask `field` of the status of a process, as the kernel prints it.
+pub fn has_signal(status: &str, field: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix(field));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 << (signal.as_raw() - 1) != 0)
 }
 
 /// All lines until the end of the output.
