@@ -156,6 +156,44 @@ fn every_must_clause_is_cited() {
     assert!(unchecked.is_empty(), "no test or law cites {unchecked:?}");
 }
 
+#[test]
+fn every_clause_can_be_observed_in_one_way() {
+    let (_, section) = include_str!("../SPEC.md")
+        .split_once("## 13. Observing the clauses")
+        .expect("the section");
+    let rows = section.lines().filter_map(|line| {
+        let (how, listed) = line
+            .strip_prefix("| ")?
+            .strip_suffix(" |")?
+            .split_once(" | ")?;
+        ["wire", "program", "review"]
+            .contains(&how)
+            .then_some(listed)
+    });
+    let mut listed: Vec<String> = rows
+        .flat_map(|row| row.split(", "))
+        .flat_map(ids_in)
+        .collect();
+    let mut ids: Vec<_> = clauses::clauses().iter().map(|clause| clause.id).collect();
+    listed.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(listed, ids);
+}
+
+/// The IDs of one clause, or of several: `CAP-1 to CAP-3`.
+fn ids_in(listed: &str) -> Vec<String> {
+    let (first, last) = listed.split_once(" to ").unwrap_or((listed, listed));
+    let parts = |id: &str| {
+        let (group, number) = id.split_once('-').expect("an ID");
+        (group.to_owned(), number.parse::<usize>().expect("a number"))
+    };
+    let ((group, first), (same, last)) = (parts(first), parts(last));
+    assert_eq!(group, same, "{listed}");
+    (first..=last)
+        .map(|number| format!("{group}-{number}"))
+        .collect()
+}
+
 /// The name and the clauses of every law.
 fn every_law() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     let laws = LAWS.iter().chain([&LITERAL]);
