@@ -28,6 +28,10 @@ pub enum Error {
     MessageTooLong(usize),
     /// The message in upper case has this number of bytes, which is more than [`LIMIT`].
     UpperCaseTooLong(usize),
+    /// The message in upper case has [`LIMIT`] bytes and ends with an incomplete character. The reply
+    /// would not have this number of bytes at its end: the incomplete character, and white space
+    /// before it.
+    IncompleteEnd(usize),
     /// The server's name was not resolved.
     Resolve(io::Error),
     /// No address of the server accepted a connection; the last address, and its error.
@@ -57,22 +61,37 @@ pub enum Stage {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::LineFeed { at, lost: 0 } => write!(
+                f,
+                "the message ends with a line feed, at offset {at}; leave it out, because one is \
+                 added when the message is sent"
+            ),
             Self::LineFeed { at, lost } => write!(
                 f,
                 "the message has a line feed at offset {at}, which ends the request; the server \
-                 would discard the {lost} bytes after it; send each line as its own message"
+                 would discard the {} after it; send each line as its own message",
+                bytes(*lost)
             ),
             Self::MessageTooLong(length) => write!(
                 f,
-                "the message is {length} bytes long, {} more than the {MAX_MESSAGE} that a request \
-                 has room for; shorten it, or send it in parts",
+                "the message is {} long, {} more than the {MAX_MESSAGE} that a request has room \
+                 for; shorten it, or send it in parts",
+                bytes(*length),
                 length - MAX_MESSAGE
             ),
             Self::UpperCaseTooLong(length) => write!(
                 f,
-                "the message is {length} bytes long in upper case, {} more than the {LIMIT} that a \
-                 reply has room for; shorten it, or send it in parts",
+                "the message is {} long in upper case, {} more than the {LIMIT} that a reply has \
+                 room for; shorten it, or send it in parts",
+                bytes(*length),
                 length - LIMIT
+            ),
+            Self::IncompleteEnd(lost) => write!(
+                f,
+                "the message is {LIMIT} bytes long in upper case and ends with an incomplete \
+                 character, so the reply would lack the last {}; remove the incomplete character, \
+                 or shorten the message",
+                bytes(*lost)
             ),
             Self::Resolve(error) => write!(f, "cannot find the server's address: {error}"),
             Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
@@ -87,8 +106,8 @@ impl fmt::Display for Error {
             ),
             Self::Broken(received, error) => write!(
                 f,
-                "the connection broke after {received} bytes of a reply, which may not be all of \
-                 it: {error}"
+                "the connection broke after {} of a reply, which may not be all of it: {error}",
+                bytes(*received)
             ),
             Self::ReplyTooLong => write!(
                 f,
@@ -104,6 +123,11 @@ impl fmt::Display for Error {
     }
 }
 
+/// "1 byte", "2 bytes".
+fn bytes(count: usize) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
+}
+
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -113,14 +137,16 @@ impl std::error::Error for Error {
     }
 }
 
-/// Whether the protocol keeps all of `message`, except white space at its ends
-/// (SPEC CLIENT-1, CLIENT-2).
+/// Whether the protocol keeps all of `message`, except white space at its ends: whether
+/// `process(message LF)` is the whole upper case of the trimmed message (SPEC CLIENT-1, CLIENT-2).
 ///
 /// # Errors
-/// [`Error::LineFeed`], [`Error::MessageTooLong`] or [`Error::UpperCaseTooLong`]: what would be cut,
-/// and by how much.
+/// [`Error::LineFeed`], [`Error::MessageTooLong`], [`Error::UpperCaseTooLong`] or
+/// [`Error::IncompleteEnd`]: what would be cut, and by how much.
 pub fn check(message: &[u8]) -> Result<(), Error> {
-    if let Some(at) = message.iter().position(|b| *b == b'\n') {
+    // A line feed after the limit does not end the request.
+    let within_limit = &message[..message.len().min(LIMIT)];
+    if let Some(at) = within_limit.iter().position(|b| *b == b'\n') {
         return Err(Error::LineFeed {
             at,
             lost: message.len() - at - 1,
@@ -129,9 +155,13 @@ pub fn check(message: &[u8]) -> Result<(), Error> {
     if message.len() > MAX_MESSAGE {
         return Err(Error::MessageTooLong(message.len()));
     }
-    match upper(clip(message)).len() {
-        length if length > LIMIT => Err(Error::UpperCaseTooLong(length)),
-        _ => Ok(()),
+    let upper = upper(clip(message)).len();
+    if upper > LIMIT {
+        return Err(Error::UpperCaseTooLong(upper));
+    }
+    match upper - process(message).len() {
+        0 => Ok(()),
+        lost => Err(Error::IncompleteEnd(lost)),
     }
 }
 

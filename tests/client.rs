@@ -29,7 +29,7 @@ use common::wait::wait_until;
 use predicates::str::{contains, is_match};
 use socket2::Socket;
 use upcase::LIMIT;
-use upcase::client::{Error, MAX_MESSAGE, Stage, exchange, exchange_over};
+use upcase::client::{Error, MAX_MESSAGE, Stage, check, exchange, exchange_over};
 
 /// Starts this project's server.
 fn start_server() -> Program {
@@ -196,11 +196,16 @@ fn message_that_would_be_cut_is_refused() {
     let long = "a".repeat(1024);
     let wide = "é".repeat(600);
     let growing = "ΐ".repeat(171);
+    // The request ends before this line feed.
+    let late = "a".repeat(2000) + "\n";
     for (message, pattern) in [
         (
             "a\nbc",
             "a line feed at offset 1, .* discard the 2 bytes after it",
         ),
+        ("a\nb", "discard the 1 byte after it"),
+        ("a\n", "ends with a line feed, at offset 1; leave it out"),
+        (&late, "2001 bytes long, 978 more than the 1023"),
         (&long, "1024 bytes long, 1 more than the 1023"),
         (&wide, "1200 bytes long, 177 more than the 1023"),
         (
@@ -210,6 +215,9 @@ fn message_that_would_be_cut_is_refused() {
     ] {
         fails(client(nowhere, &[message]).assert(), pattern);
     }
+    let cut = OsStr::from_bytes(INCOMPLETE_END);
+    let pattern = "1024 bytes long in upper case .* incomplete character.* lack the last 1 byte;";
+    fails(client(nowhere, &[cut]).assert(), pattern);
     let long = "a".repeat(5000);
     for (input, pattern) in [
         (&*long, "5000 bytes long, 3977 more than the 1023"),
@@ -221,6 +229,36 @@ fn message_that_would_be_cut_is_refused() {
         let mut client = client(nowhere, &["-"]);
         fails(client.write_stdin(input).assert(), pattern);
     }
+}
+
+/// A message with room for it in a request, whose upper case has 1024 bytes and ends with the first
+/// byte of a character.
+const INCOMPLETE_END: &[u8] = &{
+    let mut message = [b'0'; MAX_MESSAGE];
+    (message[0], message[1]) = (0xC5, 0x89); // U+0149, which grows by a byte
+    message[MAX_MESSAGE - 1] = 0xC3;
+    message
+};
+
+/// SPEC: CLIENT-2
+#[test]
+fn incomplete_end_is_refused_with_what_is_lost() {
+    let lost = |message: &[u8]| match check(message) {
+        Ok(()) => 0,
+        Err(Error::IncompleteEnd(lost)) => lost,
+        Err(other) => panic!("{other}"),
+    };
+    assert_eq!(lost(INCOMPLETE_END), 1);
+    assert_eq!(lost(&INCOMPLETE_END[..MAX_MESSAGE - 1]), 0);
+    // Without the byte that it grows by, nothing is cut.
+    assert_eq!(lost(&INCOMPLETE_END[2..]), 0);
+    // White space before the incomplete character is lost with it.
+    let mut message = INCOMPLETE_END.to_vec();
+    message[MAX_MESSAGE - 4..].copy_from_slice(b"  \xF0\x90");
+    assert_eq!(lost(&message), 4);
+    // The limits count the bytes after trimming, except that all are sent.
+    message[MAX_MESSAGE - 4..].copy_from_slice(b"\xF0\x90  ");
+    assert_eq!(lost(&message), 0);
 }
 
 #[test]
@@ -425,6 +463,7 @@ fn errors_of_the_library_name_no_flag() {
         Error::LineFeed { at: 1, lost: 2 },
         Error::MessageTooLong(LIMIT),
         Error::UpperCaseTooLong(LIMIT + 1),
+        Error::IncompleteEnd(1),
         Error::Resolve(error()),
         Error::Connect(([127, 0, 0, 1], 1).into(), error()),
         Error::TimedOut(Stage::Reading),

@@ -8,7 +8,7 @@ use common::inputs::{self, Bytes};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use upcase::conformance::{Violation, fuzz, laws, reference};
-use upcase::{Buffer, clip, escape, process, process_into, upper};
+use upcase::{Buffer, client, clip, escape, process, process_into, upper};
 
 /// By default proptest would write the failures that it finds beside this file.
 fn config() -> ProptestConfig {
@@ -91,6 +91,16 @@ proptest! {
     #[test]
     fn an_exchange_ends_with_the_reply_or_nothing(bytes in inputs::scripts()) {
         holds_by_target("session", &bytes)?;
+    }
+
+    /// SPEC: CLIENT-2
+    #[test]
+    fn a_message_is_accepted_if_its_upper_case_comes_back_whole(message in inputs::messages()) {
+        let request = [&*message, b"\n"].concat();
+        let is_request = reference::request(&request, false).as_ref() == Some(&request);
+        let upper = reference::upper(&reference::clip(&message));
+        let is_whole = is_request && process(&request) == upper;
+        prop_assert_eq!(client::check(&message).is_ok(), is_whole);
     }
 
     #[test]

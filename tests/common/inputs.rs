@@ -120,6 +120,31 @@ pub fn requests() -> impl Strategy<Value = Bytes> {
     ]
 }
 
+/// Messages of all kinds: what fills a request together with an LF, often with an end that is cut.
+pub fn messages() -> impl Strategy<Value = Bytes> {
+    let end = vec(select(ILL_FORMED), 0..2).prop_map(|end| end.concat());
+    let shorter = (requests(), end).prop_map(|(Bytes(mut message), end)| {
+        message.truncate(LIMIT - 1 - end.len());
+        message.extend(end);
+        Bytes(message)
+    });
+    prop_oneof![1 => requests(), 1 => shorter, 2 => filling()]
+}
+
+/// Messages whose upper case is as long as the limit, or a few bytes longer or shorter, and ends with
+/// an ill-formed sequence.
+fn filling() -> impl Strategy<Value = Bytes> {
+    let end = (select(ILL_FORMED), white_space());
+    (select(SPECIAL), LIMIT - 3..=LIMIT + 3, end).prop_map(|(first, upper_length, (end, after))| {
+        let mut message = first.to_string().into_bytes();
+        let filler = upper_length.saturating_sub(reference::upper(&message).len() + end.len());
+        message.resize(message.len() + filler, b'0');
+        message.extend(end);
+        message.extend(after);
+        Bytes(message)
+    })
+}
+
 /// Scripts as raw bytes: the actions, and a request on the wire, with or without an LF in it.
 pub fn scripts() -> impl Strategy<Value = Bytes> {
     let action = prop_oneof![
@@ -129,7 +154,8 @@ pub fn scripts() -> impl Strategy<Value = Bytes> {
         1 => (0..0x80_u8).prop_map(|letter| vec![letter]),
         2 => (0x100_u16..0x400).prop_map(|length| (0x8000 | length).to_be_bytes().to_vec()),
     ];
-    let wire = (requests(), prop::option::of(any::<prop::sample::Index>()));
+    let wire = prop_oneof![3 => requests(), 1 => messages()];
+    let wire = (wire, prop::option::of(any::<prop::sample::Index>()));
     (vec(action, 2 * ACTIONS), wire).prop_map(|(actions, (wire, lf))| {
         let mut bytes = actions.concat();
         let start = bytes.len();
