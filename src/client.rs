@@ -38,7 +38,8 @@ pub enum Error {
     Connect(SocketAddr, io::Error),
     /// The deadline came.
     TimedOut(Stage),
-    /// The connection failed after this number of bytes of a reply.
+    /// The connection failed after this number of bytes of a reply. If writing failed, this is its
+    /// error: after that, even an orderly end of the stream proves nothing (SPEC CLIENT-7).
     Broken(usize, io::Error),
     /// The reply has more than [`LIMIT`] bytes (SPEC CLIENT-4).
     ReplyTooLong,
@@ -54,7 +55,7 @@ pub enum Stage {
     Resolving,
     /// A connection is being made.
     Connecting,
-    /// The reply is being read.
+    /// The message is being sent, or the reply is being read.
     Reading,
 }
 
@@ -116,8 +117,8 @@ impl fmt::Display for Error {
             ),
             Self::NoReply => write!(
                 f,
-                "the server closed the connection without a reply; it may be stopping, or may not \
-                 be an UPCASE server"
+                "the server closed the connection without a reply; the request may have come too \
+                 late or incomplete, or this may not be an UPCASE server"
             ),
         }
     }
@@ -183,31 +184,31 @@ pub fn exchange(
     exchange_over(&mut Timed::new(&stream, deadline), message)
 }
 
-/// Sends `message` over `stream`, which is connected to a server, and returns the reply.
+/// Sends `message` over `stream`, which is connected to a server, and returns the reply: the last
+/// part of [`exchange`]. It sends nothing after the line feed (SPEC CLIENT-9), and reads to the end
+/// of the stream. Interrupted reads and writes are repeated.
 ///
 /// # Errors
-/// As [`exchange`].
+/// As [`exchange`], or [`Error::ReplyTooLong`] as soon as one byte too many is read. After a failed
+/// write it reads on, but returns an error even if the stream then ends in order: the failed write
+/// may have taken the error of a reset away (SPEC CLIENT-7). No reply to a whole request is lost by
+/// that, because a server does not reply before the request is complete.
 pub fn exchange_over(
     stream: &mut (impl Read + Write + ?Sized),
     message: &[u8],
 ) -> Result<Vec<u8>, Error> {
     check(message)?;
     let written = stream.write_all(&[message, b"\n"].concat());
-    // The reply may have come even if writing failed (SPEC CLIENT-7).
     let reply = read_reply(stream)?;
-    if reply.is_empty() && !process(message).is_empty() {
-        return Err(written.map_or_else(|error| Error::Broken(0, error), |()| Error::NoReply));
+    match written {
+        Err(error) => Err(Error::Broken(reply.len(), error)),
+        Ok(()) if reply.is_empty() && !process(message).is_empty() => Err(Error::NoReply),
+        Ok(()) => Ok(reply),
     }
-    Ok(reply)
 }
 
-/// Reads one reply from `stream`, to its end (SPEC CLIENT-3 to CLIENT-5). Interrupted reads are
-/// repeated.
-///
-/// # Errors
-/// [`Error::TimedOut`], [`Error::Broken`], or [`Error::ReplyTooLong`] as soon as one byte too many is
-/// read.
-pub fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
+/// Reads one reply to the end of the stream (SPEC CLIENT-3 to CLIENT-5).
+fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
     let mut reply = Vec::with_capacity(LIMIT + 1);
     match stream.take(LIMIT as u64 + 1).read_to_end(&mut reply) {
         Ok(_) if reply.len() > LIMIT => Err(Error::ReplyTooLong),

@@ -13,7 +13,7 @@ use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -27,9 +27,10 @@ use common::process::PATIENCE;
 use common::program::Program;
 use common::wait::wait_until;
 use predicates::str::{contains, is_match};
-use socket2::Socket;
+use socket2::{SockRef, Socket};
 use upcase::LIMIT;
 use upcase::client::{Error, MAX_MESSAGE, Stage, check, exchange, exchange_over};
+use upcase::deadline::Timed;
 
 /// Starts this project's server.
 fn start_server() -> Program {
@@ -277,6 +278,18 @@ fn fails_if_a_name_has_no_address() {
     fails(command.timeout(PATIENCE).assert(), pattern);
 }
 
+/// SPEC: CLIENT-1, CLIENT-9
+#[test]
+fn nothing_is_sent_after_the_line_feed() {
+    let (assert, ()) = run_with(&["x"], |mut connection| {
+        assert_eq!(read_request(&mut connection), b"x\n");
+        connection.send(b"X");
+        connection.0.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(connection.reply(), b"", "the client closes");
+    });
+    assert.success();
+}
+
 /// SPEC: CLIENT-5, CLIENT-8
 #[test]
 fn silent_server_is_given_up_at_the_deadline() {
@@ -339,32 +352,39 @@ fn close_without_a_reply_is_an_error_unless_it_is_expected() {
     assert.success();
 }
 
-/// A stream that cannot be written to. Its bytes can be read.
-struct Unwritable(&'static [u8]);
-
-impl Read for Unwritable {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
+/// The result of an exchange with a server that handles the connection by `serve` before the client
+/// writes, and then resets it.
+fn exchange_after_reset(serve: impl FnOnce(&mut Connection)) -> Result<Vec<u8>, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut connection = Connection::over(listener.accept().unwrap().0);
+    serve(&mut connection);
+    // Without a linger time, closing is a reset.
+    SockRef::from(&connection.0)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(connection);
+    // Unlike a read or a write, this does not take the error away.
+    wait_until("the reset has arrived", || stream.peer_addr().is_err());
+    exchange_over(&mut Timed::new(&stream, Instant::now() + PATIENCE), b"x")
 }
 
-impl Write for Unwritable {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(ErrorKind::BrokenPipe.into())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// SPEC: CLIENT-7
+/// SPEC: CLIENT-5, CLIENT-7
 #[test]
-fn reply_is_read_even_if_writing_failed() {
-    let reply = exchange_over(&mut Unwritable(b"REPLY"), b"x");
-    assert_eq!(reply.unwrap(), b"REPLY");
-    let error = exchange_over(&mut Unwritable(b""), b"x").unwrap_err();
-    assert!(matches!(error, Error::Broken(0, _)), "{error}");
+fn end_of_the_stream_after_a_failed_write_proves_nothing() {
+    let error = exchange_after_reset(|connection| connection.send(b"HEL")).unwrap_err();
+    let is_reset = |error: &io::Error| error.kind() == ErrorKind::ConnectionReset;
+    let is_right = matches!(&error, Error::Broken(3, error) if is_reset(error));
+    assert!(is_right, "{error}");
+    let error = exchange_after_reset(|_| {}).unwrap_err();
+    let is_right = matches!(&error, Error::Broken(0, error) if is_reset(error));
+    assert!(is_right, "{error}");
+    // Also if the end was orderly: a server cannot end its reply before the request is complete.
+    let error = exchange_after_reset(|connection| {
+        connection.send(b"HEL");
+        connection.0.shutdown(Shutdown::Write).unwrap();
+    });
+    assert!(matches!(error.unwrap_err(), Error::Broken(3, _)));
 }
 
 /// A listener with a full queue, so that no other client can connect.

@@ -1,5 +1,5 @@
-//! Judges how a client reads a reply. The input is the script of the server: any bytes, cut or
-//! failing at any place.
+//! Judges a client's whole exchange. The input is the script of the server: any bytes, cut or failing
+//! at any place. The bytes are also a message.
 
 #![no_main]
 

@@ -1,7 +1,8 @@
 //! The laws of an exchange: each stated once, for any implementation and any script.
 //!
 //! An [`Implementation`] has three parts: how it frames a request, how it serves a connection, and
-//! how it reads a reply. One law judges each of them with a [`ScriptedPeer`] at the other end.
+//! how a client exchanges a message for a reply. One law judges each of them with a [`ScriptedPeer`]
+//! at the other end.
 //!
 //! Rules of this file: no I/O, and nothing of the implementation in this crate. What is expected
 //! comes from the [`reference`](mod@super::reference).
@@ -19,8 +20,9 @@ pub struct Implementation {
     pub frame: fn(&mut dyn Read) -> Framed,
     /// Serves a whole exchange with a client that does not block.
     pub serve: fn(&mut ScriptedPeer),
-    /// Reads a reply from a blocking stream. Returns `None` if there is no valid reply.
-    pub read_reply: fn(&mut dyn Read) -> Option<Vec<u8>>,
+    /// Sends a message to a blocking server, and reads the reply. Returns `None` if the message is
+    /// refused, or if there is no valid reply.
+    pub exchange: fn(&mut ScriptedPeer, &[u8]) -> Option<Vec<u8>>,
 }
 
 /// The result of framing the beginning of a stream.
@@ -100,12 +102,25 @@ pub const SESSION: ExchangeLaw = ExchangeLaw {
     check: session,
 };
 
-/// The law of a client that reads a reply.
+/// The law of a client's whole exchange. Each script is judged with a text, with white space alone,
+/// and with the bytes that the peer sends as the message.
 pub const CLIENT: ExchangeLaw = ExchangeLaw {
     name: "client",
-    clauses: &["CLIENT-3", "CLIENT-4", "CLIENT-5"],
-    statement: "a client returns all bytes that came before an orderly end if they are at most \
-                1024, and otherwise an error, after at most another 1024 bytes",
+    clauses: &[
+        "CLIENT-1",
+        "CLIENT-2",
+        "CLIENT-3",
+        "CLIENT-4",
+        "CLIENT-5",
+        "CLIENT-6",
+        "CLIENT-7",
+        "CLIENT-9",
+        "CLIENT-10",
+    ],
+    statement: "a client refuses a message that would be cut, sends any other with one LF and nothing \
+                more, and returns all bytes that came before an orderly end if they are at most 1024, \
+                no write has failed and a text has an answer, and otherwise an error, after at most \
+                another 1024 bytes",
     check: client,
 };
 
@@ -172,19 +187,67 @@ fn session(implementation: &Implementation, script: &Script) -> Result<(), Count
 }
 
 fn client(implementation: &Implementation, script: &Script) -> Result<(), Counterexample> {
+    let messages = [b"hello", &b" \t"[..], script.wire];
+    messages
+        .iter()
+        .try_for_each(|message| client_with(implementation, script, message))
+}
+
+fn client_with(
+    implementation: &Implementation,
+    script: &Script,
+    message: &[u8],
+) -> Result<(), Counterexample> {
     let mut peer = ScriptedPeer::blocking(script);
-    let reply = (implementation.read_reply)(&mut peer);
+    let reply = (implementation.exchange)(&mut peer, message);
+    let seen = &peer.recording;
+    let request = [message, b"\n"].concat();
     let stream = script.stream();
-    let is_reply = script.ending() == Action::End && stream.len() <= LIMIT;
-    let read = peer.recording.bytes_read;
+    let is_answer = !stream.is_empty() || reference::process(&request).is_empty();
+    // A failed write may have taken the error of a reset away.
+    let is_reply = script.ending() == Action::End
+        && stream.len() <= LIMIT
+        && seen.write_ending.is_none()
+        && is_answer;
+    let reads = seen.bytes_read + seen.endings_read;
     let problem = match &reply {
+        _ if is_cut(message) => {
+            let is_refused = reply.is_none() && seen.written.is_empty() && seen.half_closes == 0;
+            (!is_refused).then(|| "a refusal of the message, and nothing sent".into())
+        }
+        _ if !request.starts_with(&seen.written) => Some(format!(
+            "{} sent, or the beginning of it",
+            byte_string(&request)
+        )),
+        _ if seen.write_ending.is_none() && seen.written.len() < request.len() => {
+            Some(format!("{} sent, all of it", byte_string(&request)))
+        }
         Some(reply) if !is_reply => Some(format!("an error, not {} bytes", reply.len())),
         Some(reply) if *reply != stream => Some(byte_string(&stream)),
         None if is_reply => Some(byte_string(&stream)),
-        _ if read > 2 * LIMIT => Some(format!("at most {} bytes read, not {read}", 2 * LIMIT)),
-        _ => peer.recording.excess_of_calls(allowed_endings(script)),
+        _ if reads == 0 && seen.write_ending != Some(Action::TimeOut) => {
+            Some("a read, even after a failed write".into())
+        }
+        _ if seen.bytes_read > 2 * LIMIT => {
+            let (most, read) = (2 * LIMIT, seen.bytes_read);
+            Some(format!("at most {most} bytes read, not {read}"))
+        }
+        _ => {
+            let failed_write = usize::from(seen.write_ending.is_some());
+            seen.excess_of_calls(allowed_endings(script) + failed_write)
+        }
     };
+    let problem =
+        problem.map(|problem| format!("{problem}; the message is {}", byte_string(message)));
     conclude(problem, script, reply.unwrap_or_default())
+}
+
+/// Whether the protocol would cut `message`: whether the reply to it would not be the whole upper
+/// case of the trimmed message.
+fn is_cut(message: &[u8]) -> bool {
+    let request = [message, b"\n"].concat();
+    let upper = reference::upper(&reference::clip(message));
+    message.contains(&b'\n') || request.len() > LIMIT || reference::process(&request) != upper
 }
 
 /// How many reads may reach the end of the stream. A second read of a stream that has timed out or

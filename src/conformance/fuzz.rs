@@ -53,7 +53,7 @@ pub fn script(bytes: &[u8]) -> Script<'_> {
 pub const UPCASE: Implementation = Implementation {
     frame,
     serve,
-    read_reply,
+    exchange,
 };
 
 fn frame(stream: &mut dyn Read) -> Framed {
@@ -82,8 +82,8 @@ fn serve(peer: &mut ScriptedPeer) {
     {}
 }
 
-fn read_reply(stream: &mut dyn Read) -> Option<Vec<u8>> {
-    client::read_reply(stream).ok()
+fn exchange(peer: &mut ScriptedPeer, message: &[u8]) -> Option<Vec<u8>> {
+    client::exchange_over(peer, message).ok()
 }
 
 fn literal(bytes: &[u8]) -> Vec<u8> {

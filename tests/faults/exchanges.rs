@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use upcase::conformance::exchange_laws::{CLIENT, FRAMING, Framed, Implementation, SESSION};
 use upcase::conformance::fuzz;
-use upcase::conformance::reference::{LIMIT, process};
+use upcase::conformance::reference::{self, LIMIT, process};
 use upcase::conformance::script::{ACTIONS, Action, Script, ScriptedPeer};
 use upcase::exchange::Duplex;
 
@@ -23,7 +23,7 @@ pub struct Fault {
 pub const RIGHT: Implementation = Implementation {
     frame: framed,
     serve,
-    read_reply,
+    exchange,
 };
 
 /// Every wrong exchange.
@@ -47,14 +47,11 @@ const fn session(name: &'static str, serve: fn(&mut ScriptedPeer)) -> Fault {
     }
 }
 
-const fn client(name: &'static str, read_reply: ReadReply) -> Fault {
+const fn client(name: &'static str, exchange: Client) -> Fault {
     Fault {
         name,
         law: CLIENT.name,
-        implementation: Implementation {
-            read_reply,
-            ..RIGHT
-        },
+        implementation: Implementation { exchange, ..RIGHT },
     }
 }
 
@@ -493,7 +490,70 @@ const SESSIONS: &[Fault] = &[
     }),
 ];
 
-type ReadReply = fn(&mut dyn Read) -> Option<Vec<u8>>;
+type Client = fn(&mut ScriptedPeer, &[u8]) -> Option<Vec<u8>>;
+
+fn exchange(peer: &mut ScriptedPeer, message: &[u8]) -> Option<Vec<u8>> {
+    exchange_by(peer, message, is_refused, read_reply)
+}
+
+/// The right exchange, except for how it reads the reply.
+fn reading(
+    peer: &mut ScriptedPeer,
+    message: &[u8],
+    read_reply: impl Fn(&mut dyn Read) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    exchange_by(peer, message, is_refused, read_reply)
+}
+
+/// The right exchange, except for which messages it refuses.
+fn refusing(
+    peer: &mut ScriptedPeer,
+    message: &[u8],
+    is_refused: impl Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    exchange_by(peer, message, is_refused, read_reply)
+}
+
+/// The right exchange, except for what it sends.
+fn sending(peer: &mut ScriptedPeer, message: &[u8], request: &[u8]) -> Option<Vec<u8>> {
+    if is_refused(message) {
+        return None;
+    }
+    let sent = peer.write_all(request);
+    answered(message, read_reply(peer)).filter(|_| sent.is_ok())
+}
+
+fn exchange_by(
+    peer: &mut ScriptedPeer,
+    message: &[u8],
+    is_refused: impl Fn(&[u8]) -> bool,
+    read_reply: impl Fn(&mut dyn Read) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    if is_refused(message) {
+        return None;
+    }
+    let sent = peer.write_all(&line(message));
+    answered(message, read_reply(peer)).filter(|_| sent.is_ok())
+}
+
+fn line(message: &[u8]) -> Vec<u8> {
+    [message, b"\n"].concat()
+}
+
+fn is_refused(message: &[u8]) -> bool {
+    let is_line = message.len() < LIMIT && !message.contains(&b'\n');
+    !is_line || process(&line(message)) != upper_case(message)
+}
+
+/// The whole upper case of the trimmed message, which is not capped.
+fn upper_case(message: &[u8]) -> Vec<u8> {
+    reference::upper(&reference::clip(message))
+}
+
+/// The reply, unless it is empty and the message is a text.
+fn answered(message: &[u8], reply: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    reply.filter(|reply| !reply.is_empty() || process(message).is_empty())
+}
 
 fn read_reply(stream: &mut dyn Read) -> Option<Vec<u8>> {
     read_by(stream, LIMIT + 1, accepted)
@@ -515,49 +575,158 @@ fn accepted(reply: Vec<u8>, is_orderly: bool) -> Option<Vec<u8>> {
 }
 
 const CLIENTS: &[Fault] = &[
-    client("never returns a reply", |_| None),
-    client("always returns an empty reply", |_| Some(Vec::new())),
-    client("reads once", |stream| {
-        let mut buffer = [0; LIMIT + 1];
-        let count = stream.read(&mut buffer).ok()?;
-        accepted(buffer[..count].to_vec(), true)
+    client("never returns a reply", |peer, message| {
+        reading(peer, message, |_| None)
     }),
-    client("keeps what came before an error", |stream| {
-        read_by(stream, LIMIT + 1, |reply, _| accepted(reply, true))
+    client("always returns an empty reply", |peer, message| {
+        let _ = exchange(peer, message);
+        Some(Vec::new())
     }),
-    client("cuts a long reply", |stream| {
-        read_by(stream, LIMIT, accepted)
-    }),
-    client("accepts a reply of 1025 bytes", |stream| {
-        read_by(stream, LIMIT + 2, |reply, is_orderly| {
-            (is_orderly && reply.len() <= LIMIT + 1).then_some(reply)
+    client("reads once", |peer, message| {
+        reading(peer, message, |stream| {
+            let mut buffer = [0; LIMIT + 1];
+            let count = stream.read(&mut buffer).ok()?;
+            accepted(buffer[..count].to_vec(), true)
         })
     }),
-    client("refuses a reply of 1024 bytes", |stream| {
-        read_reply(stream).filter(|reply| reply.len() < LIMIT)
+    client("keeps what came before an error", |peer, message| {
+        reading(peer, message, |stream| {
+            read_by(stream, LIMIT + 1, |reply, _| accepted(reply, true))
+        })
     }),
-    client("reads all of a long reply", |stream| {
-        read_by(stream, usize::MAX, accepted)
+    client("cuts a long reply", |peer, message| {
+        reading(peer, message, |stream| read_by(stream, LIMIT, accepted))
     }),
-    client("trims the reply", |stream| {
-        Some(read_reply(stream)?.trim_ascii().to_vec())
+    client("accepts a reply of 1025 bytes", |peer, message| {
+        reading(peer, message, |stream| {
+            read_by(stream, LIMIT + 2, |reply, is_orderly| {
+                (is_orderly && reply.len() <= LIMIT + 1).then_some(reply)
+            })
+        })
     }),
-    client("refuses an ill-formed reply", |stream| {
-        read_reply(stream).filter(|reply| str::from_utf8(reply).is_ok())
+    client("refuses a reply of 1024 bytes", |peer, message| {
+        reading(peer, message, |stream| {
+            read_reply(stream).filter(|reply| reply.len() < LIMIT)
+        })
     }),
-    client("stops when interrupted", |stream| {
-        let (mut reply, mut byte) = (Vec::new(), [0]);
-        while reply.len() <= LIMIT && stream.read(&mut byte).ok()? > 0 {
-            reply.extend(byte);
+    client("reads all of a long reply", |peer, message| {
+        reading(peer, message, |stream| {
+            read_by(stream, usize::MAX, accepted)
+        })
+    }),
+    client("trims the reply", |peer, message| {
+        reading(peer, message, |stream| {
+            Some(read_reply(stream)?.trim_ascii().to_vec())
+        })
+    }),
+    client("refuses an ill-formed reply", |peer, message| {
+        reading(peer, message, |stream| {
+            read_reply(stream).filter(|reply| str::from_utf8(reply).is_ok())
+        })
+    }),
+    client("stops when interrupted", |peer, message| {
+        reading(peer, message, |stream| {
+            let (mut reply, mut byte) = (Vec::new(), [0]);
+            while reply.len() <= LIMIT && stream.read(&mut byte).ok()? > 0 {
+                reply.extend(byte);
+            }
+            accepted(reply, true)
+        })
+    }),
+    client("reads once more after an error", |peer, message| {
+        reading(peer, message, |stream| {
+            let reply = read_reply(stream);
+            if reply.is_none() {
+                let _ = stream.read(&mut [0]);
+            }
+            reply
+        })
+    }),
+    client("accepts an empty reply to a text", |peer, message| {
+        let sent = peer.write_all(&line(message));
+        read_reply(peer).filter(|_| sent.is_ok() && !is_refused(message))
+    }),
+    client("refuses an empty reply to white space", |peer, message| {
+        exchange(peer, message).filter(|reply| !reply.is_empty())
+    }),
+    client("returns only what it expects", |peer, message| {
+        exchange(peer, message).filter(|reply| *reply == process(message))
+    }),
+    client("trusts the end after a failed write", |peer, message| {
+        if is_refused(message) {
+            return None;
         }
-        accepted(reply, true)
+        let _ = peer.write_all(&line(message));
+        answered(message, read_reply(peer))
     }),
-    client("reads once more after an error", |stream| {
-        let reply = read_reply(stream);
-        if reply.is_none() {
-            let _ = stream.read(&mut [0]);
+    client("does not read after a failed write", |peer, message| {
+        if is_refused(message) || peer.write_all(&line(message)).is_err() {
+            return None;
         }
-        reply
+        answered(message, read_reply(peer))
+    }),
+    client("sends only once", |peer, message| {
+        if is_refused(message) {
+            return None;
+        }
+        let sent = peer.write(&line(message));
+        answered(message, read_reply(peer)).filter(|_| sent.is_ok())
+    }),
+    client("sends no LF", |peer, message| {
+        sending(peer, message, message)
+    }),
+    client("sends CR and LF", |peer, message| {
+        sending(peer, message, &[message, b"\r\n"].concat())
+    }),
+    client("sends a byte after its LF", |peer, message| {
+        sending(peer, message, &[message, b"\n\0"].concat())
+    }),
+    client("trims the message", |peer, message| {
+        sending(peer, message, &line(&reference::clip(message)))
+    }),
+    client("refuses a message of 1023 bytes", |peer, message| {
+        refusing(peer, message, |message| {
+            message.len() >= LIMIT - 1 || is_refused(message)
+        })
+    }),
+    client("refuses ill-formed text", |peer, message| {
+        refusing(peer, message, |message| {
+            str::from_utf8(message).is_err() || is_refused(message)
+        })
+    }),
+    client("refuses no message", |peer, message| {
+        refusing(peer, message, |_| false)
+    }),
+    client("sends a message of 1024 bytes", |peer, message| {
+        refusing(peer, message, |message| {
+            message.len() != LIMIT && is_refused(message)
+        })
+    }),
+    client("sends a line feed in the message", |peer, message| {
+        refusing(peer, message, |message| {
+            !message.contains(&b'\n') && is_refused(message)
+        })
+    }),
+    client(
+        "sends a message that is too long in upper case",
+        |peer, message| {
+            refusing(peer, message, |message| {
+                message.len() >= LIMIT || message.contains(&b'\n')
+            })
+        },
+    ),
+    client(
+        "overlooks an incomplete character at the end",
+        |peer, message| {
+            refusing(peer, message, |message| {
+                let is_line = message.len() < LIMIT && !message.contains(&b'\n');
+                !is_line || upper_case(message).len() > LIMIT
+            })
+        },
+    ),
+    client("sends before it refuses", |peer, message| {
+        let _ = peer.write_all(&line(message));
+        answered(message, read_reply(peer)).filter(|_| !is_refused(message))
     }),
 ];
 
@@ -580,47 +749,77 @@ fn may_serve(serve: fn(&mut ScriptedPeer), reads: u8, writes: u8, wire: &[u8]) -
     judged.is_ok()
 }
 
-/// Whether `read_reply` keeps the law of the client when all of `wire` comes at once.
-fn may_read(read_reply: ReadReply, wire: &[u8]) -> bool {
+/// Whether `client` keeps the law of the client when all of `wire` comes at once.
+fn may_exchange(client: Client, wire: &[u8]) -> bool {
     let implementation = Implementation {
-        read_reply,
+        exchange: client,
         ..RIGHT
     };
-    let judged = CLIENT.check(&implementation, &steady(b'*', b'e', wire));
+    let judged = CLIENT.check(&implementation, &steady(b'*', b'*', wire));
     judged.is_ok()
 }
 
 #[test]
 fn a_client_may_read_2048_bytes_and_three_ends_but_no_more() {
-    fn read<const BYTES: usize, const ENDS: usize>(stream: &mut dyn Read) -> Option<Vec<u8>> {
-        let mut reply = vec![0; BYTES];
-        stream.read_exact(&mut reply).expect("the bytes");
-        (0..ENDS).for_each(|_| assert_eq!(stream.read(&mut [0]).expect("the end"), 0));
-        accepted(reply, true)
+    fn exchange<const BYTES: usize, const ENDS: usize>(
+        peer: &mut ScriptedPeer,
+        message: &[u8],
+    ) -> Option<Vec<u8>> {
+        reading(peer, message, |stream| {
+            let mut reply = vec![0; BYTES];
+            stream.read_exact(&mut reply).expect("the bytes");
+            (0..ENDS).for_each(|_| assert_eq!(stream.read(&mut [0]).expect("the end"), 0));
+            accepted(reply, true)
+        })
     }
-    assert!(may_read(read::<{ 2 * LIMIT }, 3>, &[b'A'; 2 * LIMIT]));
-    assert!(!may_read(
-        read::<{ 2 * LIMIT + 1 }, 1>,
+    assert!(may_exchange(
+        exchange::<{ 2 * LIMIT }, 3>,
+        &[b'A'; 2 * LIMIT]
+    ));
+    assert!(!may_exchange(
+        exchange::<{ 2 * LIMIT + 1 }, 1>,
         &[b'A'; 2 * LIMIT + 1]
     ));
-    assert!(!may_read(read::<1, 4>, b"A"));
+    assert!(!may_exchange(exchange::<1, 4>, b"A"));
 }
 
 #[test]
 fn a_client_is_not_judged_by_the_size_of_its_buffer() {
-    let read_much: ReadReply = |stream| {
-        let (mut reply, mut buffer) = (Vec::new(), [0; 8 * LIMIT]);
-        while reply.len() <= LIMIT {
-            match stream.read(&mut buffer).ok()? {
-                0 => return Some(reply),
-                count => reply.extend(&buffer[..count]),
+    let reads_much: Client = |peer, message| {
+        reading(peer, message, |stream| {
+            let (mut reply, mut buffer) = (Vec::new(), [0; 8 * LIMIT]);
+            while reply.len() <= LIMIT {
+                match stream.read(&mut buffer).ok()? {
+                    0 => return Some(reply),
+                    count => reply.extend(&buffer[..count]),
+                }
             }
-        }
-        None
+            None
+        })
     };
     for length in [LIMIT - 1, LIMIT, LIMIT + 1, 5 * LIMIT] {
-        assert!(may_read(read_much, &vec![b'A'; length]), "{length}");
+        assert!(may_exchange(reads_much, &vec![b'A'; length]), "{length}");
     }
+}
+
+/// SPEC: CLIENT-9
+#[test]
+fn a_client_may_half_close_after_its_lf_but_not_before() {
+    let half_closes: Client = |peer, message| {
+        if is_refused(message) {
+            return None;
+        }
+        let sent = peer
+            .write_all(&line(message))
+            .and_then(|()| peer.half_close());
+        answered(message, read_reply(peer)).filter(|_| sent.is_ok())
+    };
+    assert!(may_exchange(half_closes, b"HELLO"));
+    let without_lf: Client = |peer, message| {
+        let sent = peer.write_all(message).and_then(|()| peer.half_close());
+        answered(message, read_reply(peer)).filter(|_| sent.is_ok())
+    };
+    assert!(!may_exchange(without_lf, b"HELLO"));
 }
 
 #[test]
