@@ -32,10 +32,11 @@ pub enum Error {
     /// would not have this number of bytes at its end: the incomplete character, and white space
     /// before it.
     IncompleteEnd(usize),
-    /// The server's name was not resolved.
+    /// The server's name was not resolved, or it has no address.
     Resolve(io::Error),
-    /// No address of the server accepted a connection; the last address, and its error.
-    Connect(SocketAddr, io::Error),
+    /// No address of the server accepted a connection: each of them, in the order in which they were
+    /// tried, and its error. A kind of [`ErrorKind::TimedOut`] means that there was no answer.
+    Connect(Vec<(SocketAddr, io::Error)>),
     /// The deadline came.
     TimedOut(Stage),
     /// The connection failed after this number of bytes of a reply. If writing failed, this is its
@@ -53,8 +54,6 @@ pub enum Error {
 pub enum Stage {
     /// The server's name is being resolved.
     Resolving,
-    /// A connection is being made.
-    Connecting,
     /// The message is being sent, or the reply is being read.
     Reading,
 }
@@ -95,13 +94,17 @@ impl fmt::Display for Error {
                 bytes(*lost)
             ),
             Self::Resolve(error) => write!(f, "cannot find the server's address: {error}"),
-            Self::Connect(address, error) => write!(f, "cannot connect to {address}: {error}"),
+            Self::Connect(failed) => {
+                let attempt =
+                    |(address, error): &(SocketAddr, io::Error)| format!("{address}: {error}");
+                let attempts: Vec<String> = failed.iter().map(attempt).collect();
+                write!(f, "cannot connect to {}", attempts.join(", or to "))
+            }
             Self::TimedOut(stage) => write!(
                 f,
                 "timed out while {}",
                 match stage {
                     Stage::Resolving => "looking up the server's address",
-                    Stage::Connecting => "connecting",
                     Stage::Reading => "waiting for the reply",
                 }
             ),
@@ -132,7 +135,8 @@ fn bytes(count: usize) -> String {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Resolve(error) | Self::Connect(_, error) | Self::Broken(_, error) => Some(error),
+            Self::Resolve(error) | Self::Broken(_, error) => Some(error),
+            Self::Connect(failed) => failed.last().map(|(_, error)| error as _),
             _ => None,
         }
     }
@@ -169,7 +173,9 @@ pub fn check(message: &[u8]) -> Result<(), Error> {
 /// Sends `message` to `server` and returns the reply, all within `timeout`.
 ///
 /// A name is resolved first. Its addresses are tried one after another until one connects; each has
-/// an equal share of the time that is left (SPEC CLIENT-8).
+/// an equal share of the time that is left (SPEC CLIENT-8). A time-out of more than a century is a
+/// century. The reply is returned as it is, also if it is not [`process`] of the message
+/// (SPEC CLIENT-10).
 ///
 /// # Errors
 /// The [`Error`]. Nothing is sent if [`check`] refuses the message.
@@ -178,10 +184,39 @@ pub fn exchange(
     message: &[u8],
     timeout: Duration,
 ) -> Result<Vec<u8>, Error> {
+    // Not every clock can express the instant after any duration.
+    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
     check(message)?;
-    let deadline = after(timeout);
-    let stream = connect(&resolve(server, deadline)?, deadline)?;
+    let deadline = Instant::now() + timeout.min(CENTURY);
+    let (stream, _) = connect(server, deadline)?;
     exchange_over(&mut Timed::new(&stream, deadline), message)
+}
+
+/// Connects to `server` by the `deadline`, the first part of [`exchange`]. Also returns the address
+/// that accepted the connection.
+///
+/// # Errors
+/// [`Error::Resolve`], [`Error::TimedOut`] or [`Error::Connect`].
+pub fn connect(
+    server: impl ToSocketAddrs + Send + 'static,
+    deadline: Instant,
+) -> Result<(TcpStream, SocketAddr), Error> {
+    let addresses = resolve(server, deadline)?;
+    let mut failed = Vec::new();
+    for (tried, address) in addresses.iter().enumerate() {
+        let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        let attempt =
+            remaining(deadline).and_then(|left| TcpStream::connect_timeout(address, left / shares));
+        match attempt {
+            Ok(stream) => return Ok((stream, *address)),
+            Err(error) => failed.push((*address, error)),
+        }
+    }
+    if failed.is_empty() {
+        let nowhere = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        return Err(Error::Resolve(nowhere));
+    }
+    Err(Error::Connect(failed))
 }
 
 /// Sends `message` over `stream`, which is connected to a server, and returns the reply: the last
@@ -218,13 +253,6 @@ fn read_reply(stream: &mut (impl Read + ?Sized)) -> Result<Vec<u8>, Error> {
     }
 }
 
-/// The instant after `timeout`. A time-out that the clock cannot express is a century instead.
-fn after(timeout: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or_else(|| now + CENTURY)
-}
-
 fn resolve(
     server: impl ToSocketAddrs + Send + 'static,
     deadline: Instant,
@@ -240,20 +268,4 @@ fn resolve(
         Ok(addresses) => addresses.map_err(Error::Resolve),
         Err(_) => Err(Error::TimedOut(Stage::Resolving)),
     }
-}
-
-fn connect(addresses: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Error> {
-    let nowhere = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    let mut last = Error::Resolve(nowhere);
-    for (tried, address) in addresses.iter().enumerate() {
-        let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let attempt =
-            remaining(deadline).and_then(|left| TcpStream::connect_timeout(address, left / shares));
-        match attempt {
-            Ok(stream) => return Ok(stream),
-            Err(error) if is_time_out(&error) => last = Error::TimedOut(Stage::Connecting),
-            Err(error) => last = Error::Connect(*address, error),
-        }
-    }
-    Err(last)
 }

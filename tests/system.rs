@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         trial(idle_server_stops_at_any_ipv6_address, [&IPV6]),
         trial(client_finds_localhost_at_ipv4, [&LOCALHOST_IPV4]),
         trial(client_finds_localhost_at_ipv6, [&LOCALHOST_IPV6]),
+        trial(client_finds_an_interface_by_name, [&LINK_LOCAL]),
     ];
     trials::run(8, trials)
 }
@@ -80,6 +81,10 @@ static LOCALHOST_IPV4: Need = Need::new("localhost as 127.0.0.1", || {
 });
 static LOCALHOST_IPV6: Need = Need::new("localhost as ::1", || {
     is_localhost(Ipv6Addr::LOCALHOST.into())
+});
+
+static LINK_LOCAL: Need = Need::new("unshare --net, nsenter and ip with IPv6", || {
+    succeeds(&[&IN_LINK_LOCAL[..], &["nsenter", "--version"]].concat())
 });
 
 fn is_localhost(ip: IpAddr) -> bool {
@@ -624,4 +629,38 @@ fn client_finds_localhost(address: &str) {
         .assert()
         .success()
         .stdout("X");
+}
+
+/// A command that starts another in a network namespace where lo, which is interface 1, has the
+/// address `fe80::1`.
+const IN_LINK_LOCAL: [&str; 5] = [
+    "unshare",
+    "--net",
+    "sh",
+    "-c",
+    "ip link set lo up && ip addr add fe80::1/64 dev lo && exec \"$0\" \"$@\"",
+];
+
+/// SPEC: CLIENT-8
+fn client_finds_an_interface_by_name() {
+    let mut command = Command::new(IN_LINK_LOCAL[0]);
+    command
+        .args(&IN_LINK_LOCAL[1..])
+        .arg(cargo_bin!("upcase-server"))
+        .args(["--bind", "[fe80::1%1]:0", "--quiet"]);
+    let server = Server::spawn(command, Stdio::piped(), Stdio::piped());
+    let ready = server.stdout.next_line();
+    let (_, port) = ready.rsplit_once(':').expect("a port");
+    for zone in ["lo", "1"] {
+        let namespace = format!("--net=/proc/{}/ns/net", server.pid().as_raw_nonzero());
+        assert_cmd::Command::new("nsenter")
+            .arg(namespace)
+            .arg(cargo_bin!("upcase-client"))
+            .args(["--connect", &format!("[fe80::1%{zone}]:{port}")])
+            .args(["--raw", "x"])
+            .timeout(PATIENCE)
+            .assert()
+            .success()
+            .stdout("X");
+    }
 }

@@ -3,12 +3,14 @@
 mod cli;
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use upcase::client::{self, Error};
+use upcase::deadline::Timed;
 use upcase::escape::text;
 
 /// The most bytes that are read from standard input: more than fit into a message, but not endless.
@@ -37,7 +39,7 @@ Exit codes: 0 a reply was received, 1 there was no reply or the message was refu
 struct Arguments {
     /// The server's name or IP address, and its port
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080", value_parser = host_and_port)]
-    connect: String,
+    connect: (String, u16),
 
     /// How long the whole exchange may take
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "10", value_parser = timeout)]
@@ -51,13 +53,22 @@ struct Arguments {
     message: Vec<OsString>,
 }
 
-fn host_and_port(text: &str) -> Result<String, String> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|p| p > 0) => {
-            Ok(text.into())
+/// The host, without brackets, and the port. The name of an interface may follow an IPv6 address, as
+/// in `[fe80::1%eth0]:8080`; the system's resolver reads it.
+fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let host = |host: &str| match host.strip_prefix('[') {
+        Some(host) => {
+            let host = host.strip_suffix(']')?;
+            let (address, _) = host.split_once('%').unwrap_or((host, ""));
+            address.parse::<Ipv6Addr>().ok()?;
+            Some(host.to_owned())
         }
-        _ => Err("not HOST:PORT, such as localhost:8080 or [::1]:8080".into()),
-    }
+        None if host.is_empty() || host.contains([':', '/', ']']) => None,
+        None => Some(host.to_owned()),
+    };
+    text.rsplit_once(':')
+        .and_then(|(name, port)| Some((host(name)?, port.parse().ok().filter(|port| *port > 0)?)))
+        .ok_or_else(|| "not HOST:PORT, such as localhost:8080 or [::1]:8080".into())
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -69,12 +80,16 @@ fn main() -> ExitCode {
 }
 
 fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
+    let deadline = Instant::now() + arguments.timeout;
     let message = match &arguments.message[..] {
         [dash] if dash == "-" => read_input()?,
         words => join(words),
     };
-    let reply = client::exchange(arguments.connect.clone(), &message, arguments.timeout)
-        .map_err(|error| with_advice(&error))?;
+    client::check(&message).map_err(|error| error.to_string())?;
+    let (stream, server) = client::connect(arguments.connect.clone(), deadline)
+        .map_err(|error| not_connected(&arguments.connect.0, &error))?;
+    let reply = client::exchange_over(&mut Timed::new(&stream, deadline), &message)
+        .map_err(|error| no_reply(server, &error))?;
     let shown = if arguments.raw {
         reply
     } else {
@@ -87,20 +102,37 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
         .map_err(|error| format!("cannot write the reply to standard output: {error}"))
 }
 
-/// The message of an error, with what this program's user can do about it.
-fn with_advice(error: &Error) -> String {
+/// Why there is no connection to `host`, and what this program's user can do about it.
+fn not_connected(host: &str, error: &Error) -> String {
+    let host = text(host.as_bytes());
+    match error {
+        Error::Connect(failed) => {
+            let timed_out = |(_, error): &(_, io::Error)| error.kind() == ErrorKind::TimedOut;
+            let firewall = if failed.iter().any(timed_out) {
+                "no answer suggests a firewall, or a machine that is off or busy; "
+            } else {
+                ""
+            };
+            format!(
+                "{error}; {firewall}check that a server runs there, or name another with --connect \
+                 HOST:PORT"
+            )
+        }
+        Error::Resolve(_) => format!("{host}: {error}; check HOST in --connect HOST:PORT"),
+        _ => format!("{host}: {error}; try again, or allow more with --timeout SECONDS"),
+    }
+}
+
+/// Why `server` gave no reply, and what this program's user can do about it.
+fn no_reply(server: SocketAddr, error: &Error) -> String {
     let advice = match error {
-        Error::Resolve(_) => "check HOST in HOST:PORT",
-        Error::Connect(..) => {
-            "check that a server runs there, or name another with --connect HOST:PORT"
-        }
         Error::TimedOut(_) => {
-            "the server may be busy or far away: try again, or allow more with --timeout SECONDS"
+            "; the server may be busy or far away: try again, or allow more with --timeout SECONDS"
         }
-        Error::Broken(..) => "try again",
-        _ => return error.to_string(),
+        Error::Broken(..) | Error::NoReply => "; try again",
+        _ => "",
     };
-    format!("{error}; {advice}")
+    format!("{server}: {error}{advice}")
 }
 
 /// The words joined by single spaces, as the bytes of the command line.
