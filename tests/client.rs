@@ -10,11 +10,13 @@ mod common {
 
 use std::error::Error as _;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,10 +25,11 @@ use assert_cmd::assert::Assert;
 use assert_cmd::cargo::{cargo_bin, cargo_bin_cmd};
 use common::connection::Connection;
 use common::nowhere::nowhere;
-use common::process::PATIENCE;
+use common::process::{PATIENCE, Process};
 use common::program::Program;
 use common::wait::wait_until;
 use predicates::str::{contains, is_match};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use socket2::{SockRef, Socket};
 use upcase::LIMIT;
 use upcase::client::{Error, MAX_MESSAGE, Stage, check, exchange, exchange_over};
@@ -46,6 +49,55 @@ fn client<A: AsRef<OsStr>>(server: SocketAddr, arguments: &[A]) -> assert_cmd::C
         .args(arguments)
         .timeout(PATIENCE);
     command
+}
+
+/// A shell that changes the standard streams by `redirection`, and becomes the client.
+fn redirected(redirection: &str, server: SocketAddr, arguments: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("exec \"$0\" \"$@\" {redirection}")])
+        .arg(cargo_bin!("upcase-client"))
+        .args(["--connect", &server.to_string()])
+        .args(arguments);
+    command
+}
+
+/// Starts the client with this standard input.
+fn start_with_input(server: SocketAddr, arguments: &[&str], input: impl Into<Stdio>) -> Process {
+    let mut command = redirected("", server, arguments);
+    start_client(command.stdin(input))
+}
+
+fn start_client(command: &mut Command) -> Process {
+    let client = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    Process(client.expect("the client starts"))
+}
+
+/// Waits until the client has ended. Returns its exit code, standard output and standard error.
+#[track_caller]
+fn finish(mut client: Process) -> (Option<i32>, String, String) {
+    // What it writes fits into the pipes.
+    wait_until("the client ends", || client.0.try_wait().unwrap().is_some());
+    let (mut stdout, mut stderr) = (String::new(), String::new());
+    let out = client.0.stdout.take().expect("a pipe");
+    let err = client.0.stderr.take().expect("a pipe");
+    { out }.read_to_string(&mut stdout).unwrap();
+    { err }.read_to_string(&mut stderr).unwrap();
+    (client.0.wait().unwrap().code(), stdout, stderr)
+}
+
+/// Waits until `client` sleeps, or has ended.
+#[track_caller]
+fn wait_until_idle(client: &Process) {
+    let stat = format!("/proc/{}/stat", client.0.id());
+    wait_until("the client waits", || {
+        let stat = fs::read_to_string(&stat).unwrap();
+        let (_, state) = stat.rsplit_once(") ").expect("a state");
+        state.starts_with(['S', 'Z'])
+    });
 }
 
 /// Runs the client with a server that handles its one connection by `serve`. Also returns what
@@ -108,30 +160,112 @@ fn arguments_are_joined_by_spaces_and_end_by_a_line_feed() {
 }
 
 #[test]
-fn message_is_empty_without_arguments() {
-    let (assert, request) = run_with(&[], replying(b""));
+fn message_may_be_empty() {
+    let (assert, request) = run_with(&[""], replying(b""));
     assert.success().stdout("Sent:     \nReceived: \n");
     assert_eq!(request, b"\n");
 }
 
 #[test]
-fn dash_reads_stdin_without_its_last_line_feed() {
+fn stdin_is_read_without_its_last_line_feed() {
     let server = start_server();
-    for (input, sent) in [("straße\n", "straße"), ("straße", "straße"), ("", "")] {
-        let shown = format!("Sent:     {sent}\nReceived: {}\n", sent.to_uppercase());
-        let mut client = client(server.address, &["-"]);
-        client.write_stdin(input).assert().success().stdout(shown);
+    for arguments in [&["-"][..], &[]] {
+        for (input, sent) in [("straße\n", "straße"), ("straße", "straße"), ("", "")] {
+            let shown = format!("Sent:     {sent}\nReceived: {}\n", sent.to_uppercase());
+            let mut client = client(server.address, arguments);
+            client.write_stdin(input).assert().success().stdout(shown);
+        }
     }
-    // A dash among other words is a word.
-    let assert = client(server.address, &["-", "a"]).assert();
-    assert.success().stdout(contains("Received: - A\n"));
 }
 
 #[test]
-fn option_after_two_dashes_is_a_message() {
+fn words_of_dashes_are_a_message() {
     let server = start_server();
-    let assert = client(server.address, &["--raw", "--", "--help"]).assert();
-    assert.success().stdout("--HELP");
+    for (words, reply) in [
+        (&["-", "a"][..], "- A"),
+        (&["--", "-"], "-"),
+        (&["--", "--help"], "--HELP"),
+        (&["--", "-hello"], "-HELLO"),
+        (&["a", "--", "-b", "--", "c"], "A -B -- C"),
+        (&["-", "--", "-"], "- -"),
+    ] {
+        let arguments = [&["--raw"], words].concat();
+        let assert = client(server.address, &arguments)
+            .write_stdin("stdin")
+            .assert();
+        assert.success().stdout(reply);
+    }
+}
+
+/// Both ends of a terminal: the one where a user would type, and the one for a program.
+fn terminal() -> (OwnedFd, File) {
+    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&user).unwrap();
+    let name = ptsname(&user, Vec::new()).unwrap();
+    let name = OsStr::from_bytes(name.as_bytes());
+    let program = OpenOptions::new().read(true).write(true).open(name);
+    (user, program.unwrap())
+}
+
+#[test]
+fn stdin_at_a_terminal_is_read_only_if_told() {
+    let server = start_server();
+    let (user, program) = terminal();
+    let client = start_with_input(server.address, &[], program);
+    let shown = "Sent:     \nReceived: \n".to_owned();
+    assert_eq!(finish(client), (Some(0), shown, String::new()));
+    drop(user);
+
+    let (user, program) = terminal();
+    let client = start_with_input(server.address, &["-", "--raw"], program);
+    // The second byte is what Ctrl-D sends: the end of the input.
+    File::from(user.try_clone().unwrap())
+        .write_all(b"typed\n\x04")
+        .unwrap();
+    assert_eq!(finish(client), (Some(0), "TYPED".into(), String::new()));
+    drop(user);
+}
+
+#[test]
+fn stdin_that_does_not_end_is_given_up_at_the_deadline() {
+    let (_socket, nowhere) = nowhere();
+    for arguments in [&["--timeout", "0.3"][..], &["--timeout", "0.3", "-"]] {
+        let (input, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"begun").unwrap();
+        let (code, stdout, stderr) = finish(start_with_input(nowhere, arguments, input));
+        assert_eq!((code, &*stdout), (Some(1), ""), "{stderr}");
+        let cause = "upcase-client: timed out while reading the message from standard input; ";
+        assert!(stderr.starts_with(cause), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
+}
+
+#[test]
+fn non_blocking_stdin_is_waited_for() {
+    let server = start_server();
+    let (mut writer, input) = UnixStream::pair().unwrap();
+    input.set_nonblocking(true).unwrap();
+    let client = start_with_input(server.address, &["--raw"], OwnedFd::from(input));
+    for part in ["in ", "parts", "\n"] {
+        wait_until_idle(&client);
+        // If the client has ended, its output says why.
+        let _ = writer.write_all(part.as_bytes());
+    }
+    drop(writer);
+    assert_eq!(finish(client), (Some(0), "IN PARTS".into(), String::new()));
+}
+
+#[test]
+fn unreadable_stdin_fails_with_one_line() {
+    let (_socket, nowhere) = nowhere();
+    for redirection in ["< /", "<&-", "0>/dev/null"] {
+        let (code, stdout, stderr) =
+            finish(start_client(&mut redirected(redirection, nowhere, &[])));
+        assert_eq!((code, &*stdout), (Some(1), ""), "{redirection}: {stderr}");
+        let cause = "upcase-client: cannot read the message from standard input: ";
+        assert!(stderr.starts_with(cause), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    }
 }
 
 #[test]
@@ -220,8 +354,15 @@ fn message_that_would_be_cut_is_refused() {
     let pattern = "1024 bytes long in upper case .* incomplete character.* lack the last 1 byte;";
     fails(client(nowhere, &[cut]).assert(), pattern);
     let long = "a".repeat(5000);
+    let longest = "a".repeat(1 << 20);
+    let endless = "a".repeat(3_000_000);
+    let lines = "line\n".repeat(600_000);
+    let endless_pattern = "more than 1048576 bytes long, and a request has room for 1023";
     for (input, pattern) in [
         (&*long, "5000 bytes long, 3977 more than the 1023"),
+        (&longest, "1048576 bytes long, 1047553 more than the 1023"),
+        (&endless, endless_pattern),
+        (&lines, endless_pattern),
         (
             "two\nlines\n",
             "a line feed at offset 3, .* discard the 5 bytes after it",
@@ -481,29 +622,63 @@ fn server_of_the_original_answers() {
 #[test]
 fn wrong_usage_fails_with_one_line() {
     let address = "not HOST:PORT, such as localhost:8080 or";
-    let seconds = "not a number of seconds, more than 0";
+    let seconds = "not a number of seconds, more than 0 and at most 3600";
     let option = "unexpected argument '--rwa' found; .*'-- --rwa'";
+    let dash = |word: &str| format!("'{word}' is not an option; .*: upcase-client -- {word}");
+    let pairs = |pattern: &str, option, values: &[&'static str]| {
+        let pair = |value: &&'static str| (vec![option, *value], pattern.to_owned());
+        values.iter().map(pair).collect::<Vec<_>>()
+    };
+    let addresses = [
+        "",
+        ":",
+        "localhost",
+        ":80",
+        "[]:80",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:-1",
+        "localhost:http",
+        "localhost:80:80",
+        "http://localhost:80",
+        "::1:80",
+        "::1",
+        "[::1]",
+        "[localhost]:80",
+        "[::1:80",
+        "::1]:80",
+        "[127.0.0.1]:80",
+    ];
+    let times = [
+        "0", "-0", "-1", "-10", "3601", "1e9", "inf", "nan", "1e-10", "", "1s", "0x1",
+    ];
+    let words = [
+        "-hello", "-Vienna", "-xyz", "-10", "-hV", "-é!", "-connect", "-h=1",
+    ];
     for (arguments, pattern) in [
-        (&["--connect", "localhost"][..], address),
-        (&["--connect", ":80"], address),
-        (&["--connect", "localhost:0"], address),
-        (&["--connect", "localhost:http"], address),
-        (&["--connect", "::1:80"], address),
-        (&["--connect", "[localhost]:80"], address),
-        (&["--connect", "http://localhost:80"], address),
-        (&["--timeout", "0", "x"], seconds),
-        (&["--timeout", "-1", "x"], seconds),
-        (&["--rwa"], option),
-    ] {
+        pairs(address, "--connect", &addresses),
+        pairs(seconds, "--timeout", &times),
+        vec![(vec!["--rwa"], option.to_owned())],
+        words.map(|word| (vec![word], dash(word))).to_vec(),
+        words
+            .map(|word| (vec!["a", word, "--", "-b"], dash(word)))
+            .to_vec(),
+    ]
+    .concat()
+    {
         let line = format!("^upcase-client: [^\n]*{pattern}[^\n]*; see --help\n$");
         cargo_bin_cmd!("upcase-client")
-            .args(arguments)
+            .args(&arguments)
             .timeout(PATIENCE)
             .assert()
             .code(2)
             .stdout("")
             .stderr(is_match(line).unwrap());
     }
+    let assert = cargo_bin_cmd!("upcase-server").arg("-quiet").assert();
+    let line = "upcase-server: '-quiet' is not an option; see --help\n";
+    assert.code(2).stdout("").stderr(line);
 }
 
 #[test]
@@ -513,8 +688,8 @@ fn errors_of_the_library_name_no_flag() {
         Error::LineFeed { at: 1, lost: 2 },
         Error::MessageTooLong(LIMIT),
         Error::UpperCaseTooLong(LIMIT + 1),
-        Error::IncompleteEnd(1),
         Error::Resolve(error()),
+        Error::IncompleteEnd(1),
         Error::Connect(vec![(([127, 0, 0, 1], 1).into(), error())]),
         Error::TimedOut(Stage::Resolving),
         Error::TimedOut(Stage::Reading),
@@ -568,23 +743,73 @@ fn help_and_version_are_printed() {
 }
 
 #[test]
-fn full_or_closed_stdout_fails_with_one_line() {
+fn help_into_a_closed_pipe_ends_quietly() {
+    for (program, option) in [("upcase-client", "--help"), ("upcase-server", "--version")] {
+        let (reader, mut closed) = io::pipe().unwrap();
+        drop(reader);
+        // A process that another test has just forked may hold a copy of the reading end.
+        wait_until("the pipe is closed", || closed.write_all(b"\n").is_err());
+        let mut command = Command::new(cargo_bin(program));
+        let output = command.arg(option).stdout(closed).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    }
+}
+
+#[test]
+fn unwritable_stdout_fails_with_one_line() {
     let server = start_server();
-    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let cause = "cannot write the reply to standard output: ";
     let (reader, mut closed) = io::pipe().unwrap();
     drop(reader);
     // A process that another test has just forked may hold a copy of the reading end.
     wait_until("the pipe is closed", || closed.write_all(b"\n").is_err());
-    for stdout in [Stdio::from(full), closed.into()] {
-        let output = Command::new(cargo_bin!("upcase-client"))
-            .args(["--connect", &server.address.to_string(), "x"])
-            .stdout(stdout)
+    for (redirection, arguments, cause) in [
+        ("", &["x"][..], cause),
+        ("> /dev/full", &["x"], cause),
+        (">&-", &["x"], cause),
+        (">&-", &["--raw", "x"], cause),
+        // Not open for writing.
+        ("1< /dev/null", &["x"], cause),
+        (
+            "> /dev/full",
+            &["--help"],
+            "cannot write to standard output: ",
+        ),
+        (">&-", &["--version"], "cannot write to standard output: "),
+    ] {
+        let mut command = redirected(redirection, server.address, arguments);
+        let output = command
+            .stdout(closed.try_clone().unwrap())
             .output()
             .unwrap();
-        assert_eq!(output.status.code(), Some(1));
         let stderr = String::from_utf8(output.stderr).unwrap();
-        let cause = "upcase-client: cannot write the reply to standard output: ";
-        assert!(stderr.starts_with(cause), "{stderr}");
+        assert_eq!(output.status.code(), Some(1), "{redirection}: {stderr}");
+        let cause = format!("upcase-client: {cause}");
+        assert!(stderr.starts_with(&cause), "{redirection}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
+}
+
+#[test]
+fn discarded_output_is_no_error() {
+    let server = start_server();
+    for redirection in [
+        "> /dev/null",
+        "1<> /dev/null", // open for reading too, as many programs give it to their children
+        "2>&-",
+        "> /dev/null 2>&- <&-",
+    ] {
+        let mut command = redirected(redirection, server.address, &["x"]);
+        let output = command.output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(
+            (output.status.code(), &*stderr),
+            (Some(0), ""),
+            "{redirection}"
+        );
+    }
+    let (_socket, nowhere) = nowhere();
+    let output = redirected("2>&-", nowhere, &["x"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
 }

@@ -3,23 +3,28 @@
 mod cli;
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::File;
+use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use upcase::client::{self, Error};
+use cli::standard;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use upcase::client::{self, Error, MAX_MESSAGE};
 use upcase::deadline::Timed;
 use upcase::escape::text;
 
 /// The most bytes that are read from standard input: more than fit into a message, but not endless.
-const MAX_INPUT: u64 = 1 << 20;
+const MAX_INPUT: usize = 1 << 20;
 
 /// Send a short text to an UPCASE server, and show what comes back: the text in upper case.
 ///
-/// The arguments are joined by single spaces. Without arguments, an empty message is sent. A single
-/// `-` reads the message from standard input, and removes one line feed at its end.
+/// The arguments are joined by single spaces. Without arguments, the message is read from standard
+/// input; at a terminal it is empty. One line feed at the end of the input is removed. A single `-`
+/// reads standard input at a terminal too.
 #[derive(Parser)]
 #[command(
     name = env!("CARGO_BIN_NAME"),
@@ -28,8 +33,9 @@ const MAX_INPUT: u64 = 1 << 20;
 Examples:
   upcase-client 'Olá, servidor!'                 to the server on this machine
   upcase-client --connect '[::1]:9000' one two   the message \"one two\", to another server
-  echo straße | upcase-client --raw -            read from and write to a pipe
+  echo straße | upcase-client --raw              read from and write to a pipe
   upcase-client -- --help                        a message that looks like an option
+  upcase-client ''                               an empty message
 
 A message has at most 1023 bytes and no line feed, and its upper case has at most 1024 bytes. A
 message that the protocol would cut is refused. A reply that is not printable text is shown as b'…'.
@@ -41,7 +47,7 @@ struct Arguments {
     #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080", value_parser = host_and_port)]
     connect: (String, u16),
 
-    /// How long the whole exchange may take
+    /// How long reading the message and the whole exchange may take
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "10", value_parser = timeout)]
     timeout: Duration,
 
@@ -51,6 +57,10 @@ struct Arguments {
 
     /// The message
     message: Vec<OsString>,
+
+    /// Words of the message that may begin with a dash
+    #[arg(last = true, value_name = "MESSAGE")]
+    more: Vec<OsString>,
 }
 
 /// The host, without brackets, and the port. The name of an interface may follow an IPv6 address, as
@@ -81,25 +91,28 @@ fn main() -> ExitCode {
 
 fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
     let deadline = Instant::now() + arguments.timeout;
-    let message = match &arguments.message[..] {
-        [dash] if dash == "-" => read_input()?,
-        words => join(words),
+    let message = match (&arguments.message[..], &arguments.more[..]) {
+        ([], []) if !io::stdin().is_terminal() => read_input(deadline)?,
+        ([dash], []) if dash == "-" => read_input(deadline)?,
+        (words, more) => join(words.iter().chain(more)),
     };
     client::check(&message).map_err(|error| error.to_string())?;
     let (stream, server) = client::connect(arguments.connect.clone(), deadline)
         .map_err(|error| not_connected(&arguments.connect.0, &error))?;
     let reply = client::exchange_over(&mut Timed::new(&stream, deadline), &message)
         .map_err(|error| no_reply(server, &error))?;
-    let shown = if arguments.raw {
-        reply
-    } else {
-        format!("Sent:     {}\nReceived: {}\n", text(&message), text(&reply)).into_bytes()
-    };
-    let mut out = io::stdout().lock();
-    out.write_all(&shown)
-        .and_then(|()| out.flush())
-        .map(|()| ExitCode::SUCCESS)
-        .map_err(|error| format!("cannot write the reply to standard output: {error}"))
+    show(&message, &reply, arguments.raw)
+        .map_err(|error| format!("cannot write the reply to standard output: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(message: &[u8], reply: &[u8], raw: bool) -> io::Result<()> {
+    let mut out = standard::open(&io::stdout())?;
+    if raw {
+        return out.write_all(reply);
+    }
+    let shown = format!("Sent:     {}\nReceived: {}\n", text(message), text(reply));
+    out.write_all(shown.as_bytes())
 }
 
 /// Why there is no connection to `host`, and what this program's user can do about it.
@@ -136,20 +149,68 @@ fn no_reply(server: SocketAddr, error: &Error) -> String {
 }
 
 /// The words joined by single spaces, as the bytes of the command line.
-fn join(words: &[OsString]) -> Vec<u8> {
-    let words: Vec<&[u8]> = words.iter().map(|word| word.as_encoded_bytes()).collect();
+fn join<'a>(words: impl Iterator<Item = &'a OsString>) -> Vec<u8> {
+    let words: Vec<&[u8]> = words.map(|word| word.as_encoded_bytes()).collect();
     words.join(&b' ')
 }
 
 /// Standard input, without the line feed that `echo` and editors add at the end.
-fn read_input() -> Result<Vec<u8>, String> {
-    let mut message = Vec::new();
-    io::stdin()
-        .take(MAX_INPUT)
-        .read_to_end(&mut message)
-        .map_err(|error| format!("cannot read the message from standard input: {error}"))?;
+fn read_input(deadline: Instant) -> Result<Vec<u8>, String> {
+    let read = standard::open(&io::stdin()).and_then(|input| read_to_end(input, deadline));
+    let mut message = read.map_err(|error| match error.kind() {
+        ErrorKind::TimedOut => "timed out while reading the message from standard input; end the \
+                                input, give the message as an argument ('' for an empty one), or \
+                                allow more with --timeout SECONDS"
+            .into(),
+        ErrorKind::FileTooLarge => format!(
+            "the message on standard input is more than {MAX_INPUT} bytes long, and a request has \
+             room for {MAX_MESSAGE}; shorten it, or send it in parts"
+        ),
+        _ => format!(
+            "cannot read the message from standard input: {error}; give it as an argument instead"
+        ),
+    })?;
     if message.last() == Some(&b'\n') {
         message.pop();
     }
     Ok(message)
+}
+
+/// All of `input`, which may be non-blocking.
+///
+/// # Errors
+/// [`ErrorKind::TimedOut`] at the deadline, [`ErrorKind::FileTooLarge`] after more than
+/// [`MAX_INPUT`] bytes, and the errors of the system.
+fn read_to_end(mut input: File, deadline: Instant) -> io::Result<Vec<u8>> {
+    let (mut read, mut buffer) = (Vec::new(), [0; 8192]);
+    while read.len() <= MAX_INPUT {
+        wait_for(&input, deadline)?;
+        match input.read(&mut buffer) {
+            Ok(0) => return Ok(read),
+            Ok(count) => read.extend(&buffer[..count]),
+            Err(error) => match error.kind() {
+                ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                _ => return Err(error),
+            },
+        }
+    }
+    Err(ErrorKind::FileTooLarge.into())
+}
+
+/// Waits until `input` can be read.
+fn wait_for(input: &impl AsFd, deadline: Instant) -> io::Result<()> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        // In whole milliseconds, so not too early.
+        let left =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], left) {
+            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -1,31 +1,78 @@
-//! What the binaries share: from arguments to an exit code, and numbers of seconds.
+//! What the binaries share: from arguments to an exit code, numbers of seconds, standard streams.
 
+pub(crate) mod standard;
+
+use std::env;
+use std::ffi::OsString;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::error::ErrorKind::{DisplayHelp, DisplayVersion, UnknownArgument};
+use upcase::escape;
 
 /// Runs `program` with the arguments of the command line. If it fails, the error goes to standard
 /// error as one line, and the exit code is 1; for wrong arguments it is 2.
 pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<ExitCode, String>) -> ExitCode {
     let outcome = match A::try_parse() {
         Ok(arguments) => program(&arguments),
-        Err(error) if error.use_stderr() => {
-            report::<A>(in_one_line(&error));
-            return ExitCode::from(2);
-        }
-        // --help or --version
-        Err(help) => help
-            .print()
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(|error| format!("cannot write to standard output: {error}")),
+        Err(error) => match wrong_usage::<A>(&error) {
+            Some(problem) => {
+                report::<A>(problem);
+                return ExitCode::from(2);
+            }
+            None => print(&error),
+        },
     };
     outcome.unwrap_or_else(|failure| {
         report::<A>(failure);
         ExitCode::FAILURE
     })
+}
+
+/// Prints what `--help` or `--version` asks for.
+fn print(help: &clap::Error) -> Result<ExitCode, String> {
+    let printed = standard::open(&io::stdout()).and_then(|_| help.print());
+    match printed {
+        // Who closed the pipe has read enough, for example by `--help | head -1`.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// What is wrong with the command line. `None` if clap stopped to print help.
+fn wrong_usage<A: Parser>(error: &clap::Error) -> Option<String> {
+    match mistaken_for_letters(error) {
+        Some(word) => Some(not_an_option::<A>(&word)),
+        None => error.use_stderr().then(|| in_one_line(error)),
+    }
+}
+
+/// The word of the command line that clap has taken for several options of one letter: `-hello` for
+/// `-h` and others. No option here is meant to be written so.
+fn mistaken_for_letters(error: &clap::Error) -> Option<OsString> {
+    let is_by_letter = matches!(error.kind(), DisplayHelp | DisplayVersion | UnknownArgument);
+    let words = env::args_os().skip(1).take_while(|word| word != "--");
+    let mut mistaken = words.filter(|word| {
+        let word = word.to_string_lossy();
+        word.starts_with('-') && !word.starts_with("--") && word.chars().count() > 2
+    });
+    mistaken.next().filter(|_| is_by_letter)
+}
+
+/// What is wrong with `word`, and how to pass it to a program that takes words.
+fn not_an_option<A: Parser>(word: &OsString) -> String {
+    let command = A::command();
+    let word = escape::text(word.as_encoded_bytes());
+    let cure = match command.get_positionals().next() {
+        Some(_) => format!("; to pass it as text: {} -- {word}", command.get_name()),
+        None => String::new(),
+    };
+    format!("'{word}' is not an option{cure}; see --help")
 }
 
 /// Writes one line to standard error, with the program's name.
