@@ -451,6 +451,34 @@ fn nothing_is_sent_after_the_line_feed() {
     assert.success();
 }
 
+/// SPEC: CLIENT-10
+#[test]
+fn check_fails_if_the_reply_is_not_the_upper_case() {
+    let (assert, _) = run_with(&["--check", " straße"], replying(b"STRASSE"));
+    assert
+        .success()
+        .stdout("Sent:      straße\nReceived: STRASSE\n");
+    for (reply, shown) in [
+        ("STRAßE".as_bytes(), "b'STRAßE'"),
+        (b"SSH-2.0-OpenSSH\r\n", r"b'SSH-2.0-OpenSSH\x0d\x0a'"),
+        (b"STRASSE\n", r"b'STRASSE\x0a'"),
+    ] {
+        let line = format!(
+            "the reply is {shown}, but the message in upper case is b'STRASSE'; check that this is \
+             an UPCASE server\n"
+        );
+        // The reply is passed on all the same.
+        let (assert, _) = run_with(&["--check", "straße"], replying(reply));
+        let assert = assert.code(1).stderr(contains(&line));
+        assert.stdout(contains("Sent:     straße\nReceived: "));
+        let (assert, _) = run_with(&["--check", "--raw", "straße"], replying(reply));
+        assert.code(1).stderr(contains(&line)).stdout(reply);
+    }
+    // Without the option, any reply is passed on.
+    let (assert, _) = run_with(&["--raw", "straße"], replying(b"SSH-2.0-OpenSSH\r\n"));
+    assert.success().stdout("SSH-2.0-OpenSSH\r\n");
+}
+
 /// SPEC: CLIENT-5, CLIENT-8
 #[test]
 fn silent_server_is_given_up_at_the_deadline() {
@@ -730,6 +758,7 @@ fn help_and_version_are_printed() {
         "localhost:8080",
         "--timeout",
         "--raw",
+        "--check",
         "MESSAGE",
         "Examples:",
         &format!("at most {MAX_MESSAGE} bytes"),

@@ -15,7 +15,8 @@ use cli::standard;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use upcase::client::{self, Error, MAX_MESSAGE};
 use upcase::deadline::Timed;
-use upcase::escape::text;
+use upcase::escape::{literal, text};
+use upcase::process;
 
 /// The most bytes that are read from standard input: more than fit into a message, but not endless.
 const MAX_INPUT: usize = 1 << 20;
@@ -36,11 +37,13 @@ Examples:
   echo straße | upcase-client --raw              read from and write to a pipe
   upcase-client -- --help                        a message that looks like an option
   upcase-client ''                               an empty message
+  upcase-client --check --timeout 2 ping         a health check: the exit code is 0 or 1
 
 A message has at most 1023 bytes and no line feed, and its upper case has at most 1024 bytes. A
 message that the protocol would cut is refused. A reply that is not printable text is shown as b'…'.
 
-Exit codes: 0 a reply was received, 1 there was no reply or the message was refused, 2 wrong usage."
+Exit codes: 0 a reply was received, 1 there was no reply, the message was refused, or --check failed,
+2 wrong usage."
 )]
 struct Arguments {
     /// The server's name or IP address, and its port
@@ -54,6 +57,10 @@ struct Arguments {
     /// Write the bytes of the reply and nothing else
     #[arg(long)]
     raw: bool,
+
+    /// Fail if the reply, which is shown as usual, is not the message in upper case
+    #[arg(long)]
+    check: bool,
 
     /// The message
     message: Vec<OsString>,
@@ -103,6 +110,9 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
         .map_err(|error| no_reply(server, &error))?;
     show(&message, &reply, arguments.raw)
         .map_err(|error| format!("cannot write the reply to standard output: {error}"))?;
+    if arguments.check {
+        compare(server, &reply, &process(&message))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -113,6 +123,17 @@ fn show(message: &[u8], reply: &[u8], raw: bool) -> io::Result<()> {
     }
     let shown = format!("Sent:     {}\nReceived: {}\n", text(message), text(reply));
     out.write_all(shown.as_bytes())
+}
+
+fn compare(server: SocketAddr, reply: &[u8], expected: &[u8]) -> Result<(), String> {
+    if reply == expected {
+        return Ok(());
+    }
+    let (reply, expected) = (literal(reply), literal(expected));
+    Err(format!(
+        "{server}: the reply is {reply}, but the message in upper case is {expected}; check that this \
+         is an UPCASE server"
+    ))
 }
 
 /// Why there is no connection to `host`, and what this program's user can do about it.
