@@ -8,11 +8,14 @@ use std::thread;
 
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_locale_core::LanguageIdentifier;
+use icu_properties::props::{GeneralCategory, NoncharacterCodePoint};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use upcase::conformance::exchange_laws::{FRAMING, SESSION};
 use upcase::conformance::fuzz::UPCASE;
+use upcase::conformance::laws::LITERAL;
 use upcase::conformance::script::{ACTIONS, Action, Script};
 use upcase::conformance::{laws, reference};
-use upcase::{LIMIT, process};
+use upcase::{LIMIT, escape, process};
 
 /// Calls `judge` with each number in `range`, on every processor. It returns how many inputs it has
 /// judged; all together must be `expected`.
@@ -173,6 +176,51 @@ fn all_mapped_characters_are_cut_correctly_at_every_offset() {
             }
         }
         OFFSETS as u64 * 2
+    });
+}
+
+/// Whether a byte literal escapes a character, by ICU4X.
+fn is_in_hex_by_icu(character: char) -> bool {
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
+    match CodePointMapData::<GeneralCategory>::new().get(character) {
+        Control | LineSeparator | ParagraphSeparator => true,
+        Format => !matches!(character, '\u{200C}' | '\u{200D}'),
+        _ => CodePointSetData::new::<NoncharacterCodePoint>().contains(character),
+    }
+}
+
+/// The reference, which has the categories from the Unicode Character Database, and ICU.
+#[test]
+fn independent_sources_escape_the_same_characters() {
+    let escaped = AtomicU32::new(0);
+    judge_each(0..0x11_0000, 1_112_064, |number| {
+        let Some(character) = char::from_u32(number) else {
+            return 0; // a surrogate
+        };
+        let is_in_hex = reference::is_in_hex(character);
+        assert_eq!(is_in_hex, is_in_hex_by_icu(character), "U+{number:04X}");
+        escaped.fetch_add(u32::from(is_in_hex), Ordering::Relaxed);
+        1
+    });
+    assert_eq!(escaped.into_inner(), 65 + 2 + (170 - 2) + 66);
+}
+
+/// SPEC: LOG-3, LOG-5
+#[test]
+fn all_characters_are_shown_as_the_reference_shows_them() {
+    let literal = |bytes: &[u8]| escape::literal(bytes).into_bytes();
+    judge_each(0..0x11_0000, 2 * 1_112_064, |number| {
+        let Some(character) = char::from_u32(number) else {
+            return 0; // a surrogate
+        };
+        for text in [character.to_string(), format!("a{character}z")] {
+            if let Err(violation) = LITERAL.check(&literal, text.as_bytes()) {
+                panic!("U+{number:04X}: {violation}");
+            }
+            let is_text = escape::text(text.as_bytes()) == text;
+            assert_eq!(is_text, !reference::is_in_hex(character), "U+{number:04X}");
+        }
+        2
     });
 }
 

@@ -8,7 +8,7 @@
 //! | a function, one for each law | that law | 256 requests of the strategies, proptest's default |
 //! | a server | the vectors that aim at the fault | a server of its own for each |
 //! | a framing, a session, a client | the law of that part | `fuzz/seeds/{segments,session,client}` |
-//! | a byte literal | the law of the literal | `fuzz/seeds/escape` |
+//! | a byte literal | the law of the literal | `fuzz/seeds/escape`, and again 256 texts of a strategy |
 //!
 //! In the other direction, every law and every vector catches a fault, and no right implementation
 //! is found to be wrong. No test is repeated until it passes. A busy machine can make a right server
@@ -281,14 +281,16 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
 
 #[test]
 fn the_law_of_the_literal_catches_every_wrong_literal() {
-    let seeds = seeds("escape");
-    for (fault, literal) in literals::WRONG {
-        let is_caught = |seed: &Vec<u8>| LITERAL.check(literal, seed).is_err();
-        assert!(seeds.iter().any(is_caught), "a literal that {fault}");
-    }
-    for seed in seeds {
-        let judged = LITERAL.check(&literals::right, &seed);
-        judged.unwrap_or_else(|violation| panic!("{violation}"));
+    let texts = default_cases(inputs::invisible(), 0).into_iter();
+    for inputs in [seeds("escape"), texts.map(|text| text.0).collect()] {
+        for (fault, literal) in literals::wrong() {
+            let is_caught = |input: &Vec<u8>| LITERAL.check(&literal, input).is_err();
+            assert!(inputs.iter().any(is_caught), "a literal that {fault}");
+        }
+        for input in inputs {
+            let judged = LITERAL.check(&literals::right, &input);
+            judged.unwrap_or_else(|violation| panic!("{violation}"));
+        }
     }
 }
 
@@ -303,7 +305,7 @@ fn no_two_faults_have_the_same_name() {
         by_law.iter().map(|(_, fault)| fault.name).collect(),
         servers::wrong().map(|fault| fault.name).collect(),
         exchanges::wrong().map(|fault| fault.name).collect(),
-        literals::WRONG.iter().map(|(name, _)| *name).collect(),
+        literals::wrong().map(|(name, _)| name).collect(),
     ] {
         let different: BTreeSet<_> = names.iter().collect();
         assert_eq!(different.len(), names.len(), "{names:#?}");
@@ -333,8 +335,8 @@ fn what_catches_each_fault_is_printed() {
         }
     }
     let seeds = seeds("escape");
-    for (fault, literal) in literals::WRONG {
-        let is_caught = |seed: &&Vec<u8>| LITERAL.check(literal, seed).is_err();
+    for (fault, literal) in literals::wrong() {
+        let is_caught = |seed: &&Vec<u8>| LITERAL.check(&literal, seed).is_err();
         let caught = seeds.iter().filter(is_caught).count();
         println!("a literal that {fault}: {caught} of {} seeds", seeds.len());
     }

@@ -305,17 +305,16 @@ fn counterexample(
 pub const LITERAL: Law = Law {
     name: "literal",
     clauses: &["LOG-3"],
-    statement: "a byte literal is one line of printable characters, of bounded length, can be read \
-                back to its bytes, and escapes exactly what it must",
+    statement: "a byte literal has no character that must be \\xNN, is of bounded length, can be read \
+                back to its bytes, and escapes nothing else",
     check: literal,
 };
 
 fn literal(escape: Function, input: &[u8]) -> Result<(), Counterexample> {
     let output = escape(input);
-    let unprintable = |c: char| c.is_control() || "\u{2028}\u{2029}".contains(c);
     let expected = match str::from_utf8(&output) {
         Err(_) => "text in UTF-8",
-        Ok(text) if text.chars().any(unprintable) => "no control and no line separator",
+        Ok(text) if text.chars().any(reference::is_in_hex) => "no character that must be \\xNN",
         Ok(text) if text.len() > 4 * input.len() + 3 => "at most 4 bytes for each byte, and 3 more",
         Ok(text) if read_back(text).as_deref() != Some(input) => "a literal of the input",
         Ok(_) => return expect(input, output, reference::literal(input).as_bytes()),

@@ -2,8 +2,9 @@
 //! written from SPEC.md alone. It is naive and slow, and too simple to be wrong.
 //!
 //! It decodes UTF-8 by Table 3-7 of the Unicode Standard, row by row, and does the steps of the
-//! specification one after another. It shares no code with the implementation, and it maps by the
-//! lines of the Unicode Character Database, version 17.0.0, so it does not depend on the toolchain.
+//! specification one after another. It shares no code with the implementation. It maps and escapes
+//! by the lines of the Unicode Character Database, version 17.0.0, so it does not depend on the
+//! toolchain.
 
 use std::sync::LazyLock;
 
@@ -140,32 +141,53 @@ pub fn request(stream: &[u8], ended: bool) -> Option<Vec<u8>> {
 pub fn literal(bytes: &[u8]) -> String {
     let mut literal = String::from("b'");
     for unit in units(bytes) {
-        let (bytes, number) = match unit {
-            Unit::Invalid(byte) => (vec![byte], None),
-            Unit::Character(c) => (c.to_string().into_bytes(), Some(u32::from(c))),
-        };
-        let Some(number) = number.filter(|number| !is_written_in_hex(*number)) else {
-            for byte in bytes {
-                literal += r"\x";
-                literal.push(char::from(HEX[usize::from(byte / 16)]));
-                literal.push(char::from(HEX[usize::from(byte % 16)]));
-            }
-            continue;
-        };
-        if [0x22, 0x27, 0x5C].contains(&number) {
-            literal += r"\";
+        match unit {
+            Unit::Character(c) if is_in_hex(c) => literal += &hex(c.to_string().as_bytes()),
+            Unit::Character(c) if "\\'\"".contains(c) => literal.extend(['\\', c]),
+            Unit::Character(c) => literal.push(c),
+            Unit::Invalid(byte) => literal += &hex(&[byte]),
         }
-        literal.extend(char::from_u32(number));
     }
     literal + "'"
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Each byte as `\xNN`.
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    let escape = |byte: &u8| ['\\', 'x', digit(byte / 16), digit(byte % 16)];
+    bytes.iter().flat_map(escape).collect()
+}
 
-/// The controls (Cc), the line and paragraph separators, and the bidirectional controls.
-fn is_written_in_hex(number: u32) -> bool {
-    matches!(number, 0x00..=0x1F | 0x7F..=0x9F | 0x2028 | 0x2029)
-        || matches!(number, 0x061C | 0x200E | 0x200F | 0x202A..=0x202E | 0x2066..=0x2069)
+/// Whether a byte literal has `character` as `\xNN` (SPEC LOG-3).
+#[must_use]
+pub fn is_in_hex(character: char) -> bool {
+    let number = u32::from(character);
+    let is_noncharacter = (0xFDD0..=0xFDEF).contains(&number) || number % 0x1_0000 >= 0xFFFE;
+    match category_of(number) {
+        Some("Cc" | "Zl" | "Zp") => true,
+        Some("Cf") => ![0x200C, 0x200D].contains(&number),
+        _ => is_noncharacter,
+    }
+}
+
+/// The `General_Category` of a code point in the Unicode Character Database, if it is Cc, Cf, Zl or
+/// Zp.
+fn category_of(number: u32) -> Option<&'static str> {
+    /// The first and the last code point of each range, and its category.
+    static RANGES: LazyLock<Vec<(u32, u32, &str)>> = LazyLock::new(|| {
+        let number = |hex| u32::from_str_radix(hex, 16).expect("a hexadecimal number");
+        let range = |line: &'static str| {
+            let (range, category) = line.split_once(';').expect("two columns");
+            let (first, last) = range.split_once("..").expect("a range");
+            (number(first), number(last), category)
+        };
+        let lines = include_str!("../../tests/unicode/categories.txt").lines();
+        lines.map(range).collect()
+    });
+    let mut ranges = RANGES.iter();
+    let (.., category) = ranges.find(|(first, last, _)| (*first..=*last).contains(&number))?;
+    Some(category)
 }
 
 /// `bytes` as characters and invalid bytes, in order.

@@ -64,6 +64,15 @@ const SPECIAL: &[char] = &[
     'i',
 ];
 
+/// Characters that are invisible or control the display. A byte literal escapes those before U+200C:
+/// controls and separators, format characters, noncharacters. It does not escape the last line.
+const INVISIBLE: &str = "\
+    \0\n\u{1B}\u{7F}\u{9B}\u{2028}\u{2029}\
+    \u{AD}\u{600}\u{61C}\u{180E}\u{200B}\u{200F}\u{202E}\u{2060}\u{2066}\u{2069}\
+    \u{206A}\u{FEFF}\u{FFF9}\u{110BD}\u{1343F}\u{1D173}\u{E0001}\u{E007F}\
+    \u{FDD0}\u{FFFE}\u{FFFFF}\u{10FFFF}\
+    \u{200C}\u{200D}\u{A0}\u{301}\u{2065}\u{3164}\u{E000}\u{FE0F}\u{FFFD}\u{E0000}\u{E0100}";
+
 /// Bytes that some libraries treat as white space, and the protocol does not.
 const NEAR_MISSES: &[&[u8]] = &[
     b"\x00",
@@ -254,6 +263,17 @@ pub fn padded() -> impl Strategy<Value = Bytes> {
         .prop_map(|(before, left, text, within, more, right, after)| {
             Bytes([before, left, text, within, more, right, after].concat())
         })
+}
+
+/// A little text with many invisible characters and quotes, for a byte literal.
+pub fn invisible() -> impl Strategy<Value = Bytes> {
+    let piece = prop_oneof![
+        4 => select(INVISIBLE.chars().collect::<Vec<_>>()).prop_map(encoded),
+        1 => select(&['\\', '\'', '"', 'x', 'n'][..]).prop_map(encoded),
+        1 => character().prop_map(encoded),
+        1 => select(ILL_FORMED).prop_map(<[u8]>::to_vec),
+    ];
+    vec(piece, 0..12).prop_map(|pieces| Bytes(pieces.concat()))
 }
 
 /// Lengths in bytes, most often near 0, 1, the cap, and three times the cap.
