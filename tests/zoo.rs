@@ -162,18 +162,54 @@ fn every_wrong_server_is_caught_by_the_vectors_that_aim_at_it() {
 /// The bytes and the end of these servers are right, but they come too early.
 #[test]
 fn acts_on_an_incomplete_request_are_caught() {
-    for (name, id) in [
-        ("replies as it reads", "reply.not-before-the-lf"),
+    for (name, id, problem) in [
+        (
+            "replies as it reads",
+            "reply.not-before-the-lf",
+            "the server acts on an incomplete request",
+        ),
         (
             "takes white space alone for an empty request",
             "reply.no-end-before-the-lf",
+            "the server ended the connection before the request was complete",
         ),
     ] {
         let fault = servers::wrong().find(|fault| fault.name == name);
         let judge = impatient_judge(fault.expect(name).start());
         let violation = judge.judge_alone(vector(id)).expect_err(name);
-        let problem = "the server acts on an incomplete request";
         assert!(violation.problem.contains(problem), "{violation}");
+    }
+}
+
+#[test]
+fn a_violation_in_time_names_its_clause() {
+    for (name, id, clause) in [
+        (
+            "gives a connection one second",
+            "time.incomplete-at-the-deadline",
+            "TIME-6",
+        ),
+        (
+            "gives a connection one second",
+            "frame.a-second-between",
+            "TIME-6",
+        ),
+        ("takes a second for a reply", "proc.hello", "REPLY-4"),
+        (
+            "discards only 8 MiB",
+            "surplus.sixteen-megabytes",
+            "SURPLUS-3",
+        ),
+        (
+            "serves 39 connections at a time",
+            "time.forty-at-once",
+            "TIME-7",
+        ),
+    ] {
+        let fault = servers::wrong().find(|fault| fault.name == name);
+        let judge = impatient_judge(fault.expect(name).start());
+        let violation = judge.judge_alone(vector(id)).expect_err(name);
+        assert_eq!(violation.clauses[0], clause, "{violation}");
     }
 }
 

@@ -41,7 +41,7 @@ impl Vector {
         if reply == self.expect.reply {
             return Ok(());
         }
-        let mut violation = self.violation("the reply is wrong".into());
+        let mut violation = self.violation(&[], "the reply is wrong".into());
         violation.detail("sent", excerpt(&request));
         violation.compare(&self.expect.reply, &reply);
         Err(violation)

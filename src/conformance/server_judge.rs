@@ -16,14 +16,21 @@ use super::report::{Violation, excerpt};
 use super::vectors::{End, Expectation, Other, Step, Vector};
 use crate::deadline::{Timed, is_time_out};
 
-/// The latest close of a connection, counted from its beginning: the limit of SPEC TIME-1, and a
-/// second for a slow machine.
+/// The latest close of a connection, counted from when the client was connected: the limit of SPEC
+/// TIME-1, and a second in which the server accepts the connection (TIME-8).
 const CLOSED_BY: Duration = Duration::from_secs(11);
+
+/// The earliest deadline of a connection, counted from when the client began to connect: the limit of
+/// SPEC TIME-6, and less by what a timer may be early.
+const NOT_CLOSED_BEFORE: Duration = Duration::from_millis(1900);
+
+/// How much longer than planned a pause may be. After more, a violation may be this machine's fault.
+const OVERSLEPT: Duration = Duration::from_millis(300);
 
 /// The number of bytes after which the judge stops reading. It is far more than a reply has.
 const FLOOD: u64 = 65_536;
 
-/// How many times a vector is judged before a late end counts.
+/// How many times a vector is judged before a delay counts, which may be this machine's.
 const ATTEMPTS: usize = 3;
 
 /// Judges a running server, over TCP.
@@ -33,15 +40,16 @@ pub struct ServerJudge {
     pub server: SocketAddr,
     /// How long to wait for anything before the server is judged to be wrong.
     pub timeout: Duration,
-    /// How soon the end of the stream must come after the request is complete. It is less than any
-    /// deadline that the suite allows, so a server that waits for its deadline is caught. A machine
-    /// may be slow, so an end counts as late only if it is late three times.
+    /// How soon the end of the stream must come after the request is complete (SPEC REPLY-4). It is
+    /// less than the least deadline (TIME-6), so a server that waits for its deadline is caught. A
+    /// machine may be slow, so an end counts as late only if it is late three times.
     pub max_delay: Duration,
 }
 
 impl ServerJudge {
-    /// A judge of the server at `server`, with a time-out of 15 seconds (a server may take 10 to
-    /// close a connection, SPEC TIME-1) and a maximum delay of 1.5 seconds.
+    /// A judge of the server at `server`, with a time-out of 15 seconds (a server may take 11 to
+    /// close a connection, SPEC TIME-1 and TIME-8) and a maximum delay of 1.5 seconds (REPLY-4 has 1;
+    /// the rest is for the network).
     #[must_use]
     pub fn new(server: SocketAddr) -> Self {
         Self {
@@ -72,12 +80,12 @@ impl ServerJudge {
     pub fn judge(&self, vector: &Vector) -> Result<(), Violation> {
         if self.probe().is_err() {
             let problem = "not judged: the server failed before this; see the first violation";
-            return Err(vector.violation(problem.into()));
+            return Err(vector.violation(&[], problem.into()));
         }
         self.judge_alone(vector)?;
         self.probe().map_err(|probe| {
             let problem = format!("after this vector the server fails: {}", probe.problem);
-            vector.violation(problem)
+            vector.violation(&[], problem)
         })
     }
 
@@ -91,15 +99,21 @@ impl ServerJudge {
     }
 
     fn judge_once(&self, vector: &Vector) -> Result<(), Violation> {
-        let run = || Run::of(self, vector).map_err(|problem| vector.violation(problem));
+        let run = || Run::of(self, vector).map_err(|problem| vector.violation(&[], problem));
         let mut last = run()?;
         for _ in 1..ATTEMPTS {
-            if last.late && last.problems.is_empty() {
+            let is_slow = if last.problems.is_empty() {
+                last.late
+            } else {
+                last.overslept
+            };
+            if is_slow {
                 last = run()?;
             }
         }
-        let mut problems = last.problems;
+        let (mut problems, mut clauses) = (last.problems, last.clauses);
         if problems.is_empty() && last.late {
+            clauses.push("REPLY-4");
             problems.push(format!(
                 "the end of the stream came more than {:?} after the request was complete, \
                  {ATTEMPTS} times",
@@ -109,7 +123,7 @@ impl ServerJudge {
         if problems.is_empty() {
             return Ok(());
         }
-        let mut violation = vector.violation(problems.join("; "));
+        let mut violation = vector.violation(&clauses, problems.join("; "));
         violation.detail("sent", describe(&vector.steps));
         violation.compare(&vector.expect.reply, &last.connection.received);
         violation.detail("ended", last.connection.describe_end());
@@ -117,12 +131,14 @@ impl ServerJudge {
     }
 
     fn connect(&self) -> Result<Connection, String> {
+        let began_at = Instant::now();
         let connected = TcpStream::connect_timeout(&self.server, self.timeout);
         let stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
         let prepared = stream.set_nodelay(true);
         prepared.map_err(|error| format!("cannot use the connection: {error}"))?;
         Ok(Connection {
             stream,
+            began_at,
             opened_at: Instant::now(),
             received: Vec::new(),
             end: None,
@@ -204,6 +220,10 @@ impl From<io::Error> for SeenEnd {
 /// A connection to the server, and what was received on it.
 struct Connection {
     stream: TcpStream,
+    /// When the client began to connect: before the server accepted the connection.
+    began_at: Instant,
+    /// When the client was connected: at most a second before the server accepted the connection
+    /// (SPEC TIME-8).
     opened_at: Instant,
     received: Vec<u8>,
     end: Option<SeenEnd>,
@@ -269,6 +289,8 @@ struct Run<'a> {
     may_close: bool,
     /// When it must have closed it.
     close_by: Instant,
+    /// Whether a pause was much longer than planned.
+    overslept: bool,
     sent: Vec<u8>,
     half_closed: bool,
     /// When the request was complete and the judge could read.
@@ -279,15 +301,19 @@ struct Run<'a> {
     stalled: Vec<Connection>,
     /// What is wrong, except for being late.
     problems: Vec<String>,
+    /// The clauses that this violates, besides those of the vector.
+    clauses: Vec<&'static str>,
 }
 
 impl<'a> Run<'a> {
     /// Takes the steps of `vector`, and then reads to the end.
     fn of(judge: &'a ServerJudge, vector: &Vector) -> Result<Self, String> {
+        let connection = judge.connect()?;
         let mut run = Run {
             judge,
-            close_by: Instant::now() + CLOSED_BY.min(judge.timeout),
-            connection: judge.connect()?,
+            close_by: connection.opened_at + CLOSED_BY.min(judge.timeout),
+            connection,
+            overslept: false,
             may_close: vector.expect.end == End::Closed,
             sent: Vec::new(),
             half_closed: false,
@@ -295,6 +321,7 @@ impl<'a> Run<'a> {
             late: false,
             stalled: Vec::new(),
             problems: Vec::new(),
+            clauses: Vec::new(),
         };
         // Bytes of several send steps in a row are one text, which the file has in parts.
         let is_send = |step: &Step| matches!(step, Step::Send { .. });
@@ -339,13 +366,28 @@ impl<'a> Run<'a> {
                 Ok(())
             }
         };
+        if reference::request(&self.sent, self.half_closed).is_some() {
+            self.complete_at.get_or_insert_with(Instant::now);
+        }
         if let Err(error) = taken {
             // The connection is broken. What came before that is still read.
             self.connection.read_to_end(self.time_left());
             self.connection.end = Some(error.into());
         }
-        if reference::request(&self.sent, self.half_closed).is_some() {
-            self.complete_at.get_or_insert_with(Instant::now);
+        self.look_for_early_end();
+    }
+
+    /// Looks whether the server has ended the connection before the request was complete, and before
+    /// it could be at its deadline (SPEC TIME-6).
+    fn look_for_early_end(&mut self) {
+        let is_ended = matches!(self.connection.end, Some(SeenEnd::Fin | SeenEnd::Error(_)));
+        let earliest = self.connection.began_at + NOT_CLOSED_BEFORE;
+        let is_early = self.connection.ended_at.is_some_and(|at| at < earliest);
+        if is_ended && is_early && self.complete_at.is_none() && self.clauses.is_empty() {
+            let problem = "the server ended the connection before the request was complete, and \
+                           sooner than the least deadline";
+            self.problems.push(problem.into());
+            self.clauses.push("TIME-6");
         }
     }
 
@@ -363,13 +405,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits. If the request is not complete, neither a byte nor the end may come meanwhile.
+    /// Waits. If the request is not complete, no byte may come meanwhile.
     fn pause(&mut self, time: Duration) {
-        let before = self.connection.received.len();
+        let (start, before) = (Instant::now(), self.connection.received.len());
         self.connection.pause(time);
-        let acts = self.connection.received.len() > before
-            || (self.connection.end.is_some() && !self.may_close);
-        if acts && self.complete_at.is_none() {
+        self.overslept |= start.elapsed() > time + OVERSLEPT;
+        if self.connection.received.len() > before && self.complete_at.is_none() {
             let problem = "the server acts on an incomplete request";
             self.problems.push(problem.into());
         }
@@ -400,6 +441,7 @@ impl<'a> Run<'a> {
     /// Reads to the end, and compares what was seen with what was `expected`.
     fn finish(&mut self, expected: &Expectation) {
         self.connection.read_to_end(self.time_left());
+        self.look_for_early_end();
         let Connection { end, ended_at, .. } = self.connection;
         let delay = (ended_at.zip(self.complete_at))
             .map(|(end, complete)| end.saturating_duration_since(complete));

@@ -189,8 +189,16 @@ impl Vector {
         format!("{} -> {}", excerpt(&sent), excerpt(&self.expect.reply))
     }
 
-    pub(super) fn violation(&self, problem: String) -> Violation {
-        let mut violation = Violation::new(&self.id, &self.clauses, problem);
+    /// A violation by this vector, of these `clauses` first, and then of its own.
+    pub(super) fn violation(&self, clauses: &[&str], problem: String) -> Violation {
+        let mut all: Vec<String> = clauses.iter().map(|id| (*id).into()).collect();
+        all.extend(
+            self.clauses
+                .iter()
+                .filter(|id| !clauses.contains(&id.as_str()))
+                .cloned(),
+        );
+        let mut violation = Violation::new(&self.id, &all, problem);
         violation
             .details
             .splice(0..0, [self.description.clone(), self.requirement.clone()]);

@@ -43,18 +43,20 @@ pub struct Fault {
     serve: Serve,
     /// How many connections it serves at a time. `None`: all.
     at_a_time: Option<usize>,
+    /// How long it waits before it accepts another connection.
+    pace: Duration,
 }
 
 impl Fault {
     /// Starts a server with this fault.
     pub fn start(&self) -> SocketAddr {
-        start(self.serve, DEADLINE, self.at_a_time)
+        start(self.serve, DEADLINE, self.at_a_time, self.pace)
     }
 }
 
 /// Starts a right server.
 pub fn start_right() -> SocketAddr {
-    start(right, RIGHT_DEADLINE, None)
+    start(right, RIGHT_DEADLINE, None, Duration::ZERO)
 }
 
 /// Starts another right server, which ends an incomplete request by a reset.
@@ -63,11 +65,11 @@ pub fn start_right_with_resets() -> SocketAddr {
         Some(request) => c.finish(&process(&request)),
         None => c.reset(),
     };
-    start(serve, RIGHT_DEADLINE, None)
+    start(serve, RIGHT_DEADLINE, None, Duration::ZERO)
 }
 
 /// Starts a server on a free port. It runs until the process ends.
-fn start(serve: Serve, deadline: Duration, at_a_time: Option<usize>) -> SocketAddr {
+fn start(serve: Serve, deadline: Duration, at_a_time: Option<usize>, pace: Duration) -> SocketAddr {
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").expect("a free port"));
     let address = listener.local_addr().expect("an address");
     let memory = Arc::<Memory>::default();
@@ -81,6 +83,7 @@ fn start(serve: Serve, deadline: Duration, at_a_time: Option<usize>) -> SocketAd
                 } else {
                     thread::spawn(move || connection.serve(serve));
                 }
+                thread::sleep(pace);
             }
         });
     }
@@ -279,6 +282,7 @@ const fn fault(name: &'static str, caught_by: &'static [&'static str], serve: Se
         caught_by,
         serve,
         at_a_time: None,
+        pace: Duration::ZERO,
     }
 }
 
@@ -288,6 +292,7 @@ const fn pool(name: &'static str, caught_by: &'static [&'static str], at_a_time:
         caught_by,
         serve: right,
         at_a_time: Some(at_a_time),
+        pace: Duration::ZERO,
     }
 }
 
@@ -505,9 +510,15 @@ const REPLIES: &[Fault] = &[
             });
         },
     ),
+    fault("takes a second for a reply", &["reply.prompt"], |c| {
+        c.serve_with(|c, reply| {
+            thread::sleep(DEADLINE / 2);
+            c.finish(reply);
+        });
+    }),
 ];
 
-/// How a connection ends after its reply (SPEC SURPLUS-2, TIME-1).
+/// How a connection ends after its reply (SPEC SURPLUS-2, SURPLUS-3, TIME-1).
 const ENDINGS: &[Fault] = &[
     fault("closes with surplus unread", &["surplus.unread"], |c| {
         c.serve_with(|c, reply| c.write(reply));
@@ -534,6 +545,16 @@ const ENDINGS: &[Fault] = &[
             });
         },
     ),
+    fault("discards only 8 MiB", &["surplus.sixteen-megabytes"], |c| {
+        c.serve_with(|c, reply| {
+            c.write(reply);
+            c.half_close();
+            let mut left: usize = 8 << 20;
+            while let Some(read) = c.read().filter(|read| !read.is_empty() && left > 0) {
+                left = left.saturating_sub(read.len());
+            }
+        });
+    }),
     fault(
         "does not read surplus",
         &["surplus.sixteen-megabytes"],
@@ -567,8 +588,21 @@ const ENDINGS: &[Fault] = &[
     ),
 ];
 
-/// The deadline (SPEC TIME-1, TIME-2), and patience before it (FRAME-5).
+/// The deadline (SPEC TIME-1, TIME-2, TIME-6), and patience before it (FRAME-5).
 const DEADLINES: &[Fault] = &[
+    fault(
+        "gives a connection one second",
+        &[
+            "time.incomplete-at-the-deadline",
+            "frame.a-second-before",
+            "frame.a-second-between",
+            "surplus.a-second-later",
+        ],
+        |c| {
+            c.deadline -= DEADLINE / 2;
+            right(c);
+        },
+    ),
     fault(
         "has no deadline",
         &["time.incomplete-at-the-deadline"],
@@ -760,4 +794,17 @@ const OTHERS: &[Fault] = &[
         &["time.others-while-many-stall"],
         16,
     ),
+    pool(
+        "serves 39 connections at a time",
+        &["time.forty-at-once"],
+        39,
+    ),
+    Fault {
+        pace: MOMENT,
+        ..fault(
+            "accepts twenty connections a second",
+            &["time.forty-at-once"],
+            right,
+        )
+    },
 ];
