@@ -23,8 +23,8 @@
 //!
 //! let judge = ServerJudge::new("127.0.0.1:8080".parse().unwrap());
 //! for vector in &vectors::suite().vectors {
-//!     if let Err(violation) = judge.judge(vector) {
-//!         println!("{violation}");
+//!     if let Err(reason) = judge.judge(vector) {
+//!         println!("{}: {reason}", vector.id);
 //!     }
 //! }
 //! ```
@@ -46,4 +46,4 @@ pub mod vectors;
 
 pub use function_judge::judge_function;
 pub use report::Violation;
-pub use server_judge::ServerJudge;
+pub use server_judge::{NotPassed, ServerJudge};

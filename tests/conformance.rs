@@ -7,25 +7,29 @@
 //! those that wait for the server's deadline are judged at the same time.
 
 mod common {
+    pub mod command_line;
     pub mod nowhere;
     pub mod process;
     pub mod program;
 }
 
 use std::env::{self, VarError};
+use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{OnceLock, RwLock};
 use std::thread;
 
 use assert_cmd::cargo::cargo_bin;
+use clap::Parser;
+use common::command_line::CommandLine;
 use common::nowhere::nowhere;
 use common::program::Program;
-use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use upcase::conformance::vectors::{End, Vector, suite};
-use upcase::conformance::{ServerJudge, Violation};
+use upcase::conformance::{NotPassed, ServerJudge};
 use upcase::exchange::Exchange;
 
 /// The variable that names another server.
@@ -36,7 +40,7 @@ static JUDGE: OnceLock<ServerJudge> = OnceLock::new();
 
 fn main() -> ExitCode {
     match run() {
-        Ok(conclusion) => conclusion.exit_code(),
+        Ok(exit_code) => exit_code,
         Err(reason) => {
             eprintln!("conformance: {reason}");
             ExitCode::FAILURE
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<Conclusion, String> {
+fn run() -> Result<ExitCode, String> {
     let named = match env::var(SERVER) {
         Ok(named) => Some(named),
         Err(VarError::NotPresent) => None,
@@ -54,15 +58,19 @@ fn run() -> Result<Conclusion, String> {
     if named.is_none() {
         trials.extend(runner_trials());
     }
-    let mut arguments = Arguments::from_args();
-    arguments.bench = false; // otherwise no test would run
-    arguments.test_threads.get_or_insert(4);
-    if arguments.list {
-        return Ok(libtest_mimic::run(&arguments, trials));
+    let command_line = CommandLine::parse();
+    let chosen = command_line.choose(trials);
+    // Nobody may read the output any more.
+    let run = |chosen| {
+        let conclusion = command_line.run(4, chosen);
+        conclusion.map_or(ExitCode::FAILURE, |conclusion| conclusion.exit_code())
+    };
+    if command_line.arguments.list {
+        return Ok(run(chosen));
     }
 
     if let Some(named) = &named
-        && trials.iter().all(|trial| arguments.is_filtered_out(trial))
+        && chosen.is_empty()
     {
         return Err(format!(
             "no vector has such a name, so {named} was not judged at all"
@@ -77,11 +85,11 @@ fn run() -> Result<Conclusion, String> {
     };
     let judge = JUDGE.get_or_init(|| ServerJudge::new(address));
     let probed = judge.probe();
-    probed.map_err(|violation| violation.to_string())?;
-    let conclusion = libtest_mimic::run(&arguments, trials);
+    probed.map_err(|reason| reason.to_string())?;
+    let exit_code = run(chosen);
     let probed = judge.probe();
-    probed.map_err(|violation| format!("at the end the server fails: {violation}"))?;
-    Ok(conclusion)
+    probed.map_err(|reason| format!("at the end the server fails: {reason}"))?;
+    Ok(exit_code)
 }
 
 /// Starts this project's server. Its deadline is short, so that the tests are too.
@@ -93,9 +101,17 @@ fn start_server() -> Program {
 
 /// The first address of `named` where a server accepts a connection.
 fn find(named: &str) -> Result<SocketAddr, String> {
+    let (host, port) = named.rsplit_once(':').unwrap_or_default();
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !is_port || host.is_empty() || host.contains(['/', ' ']) {
+        return Err(format!(
+            "{SERVER}={named} is not HOST:PORT; set it to a server's, such as localhost:9000 or \
+             [::1]:9000, or unset it to judge this project's server"
+        ));
+    }
     let addresses = named
         .to_socket_addrs()
-        .map_err(|error| format!("{SERVER}={named} is not HOST:PORT of a server: {error}"))?;
+        .map_err(|error| format!("{SERVER}={named} has no address: {error}; check HOST"))?;
     let mut reason = "the name has no address".to_owned();
     for address in addresses {
         let timeout = ServerJudge::new(address).timeout;
@@ -120,14 +136,14 @@ fn vector_trials() -> Vec<Trial> {
     vectors.extend(quick);
     let trial = |vector: &'static Vector| {
         Trial::test(&vector.id, || {
-            judge(vector).map_err(|violation| {
+            judge(vector).map_err(|reason| {
                 let named = env::var(SERVER).map(|named| format!("{SERVER}={named} "));
                 let named = named.unwrap_or_default();
                 let command = format!(
                     "{named}cargo test --test conformance -- --exact {}",
                     vector.id
                 );
-                Failed::from(format!("{violation}\n    again    {command}"))
+                Failed::from(format!("{reason}\n    again    {command}"))
             })
         })
     };
@@ -135,7 +151,7 @@ fn vector_trials() -> Vec<Trial> {
 }
 
 /// Judges the server by `vector`, when its turn comes.
-fn judge(vector: &Vector) -> Result<(), Violation> {
+fn judge(vector: &Vector) -> Result<(), NotPassed> {
     static TURN: RwLock<()> = RwLock::new(());
     static HAS_FAILED: AtomicBool = AtomicBool::new(false);
     let judge = JUDGE.get().expect("it was set before the tests");
@@ -146,15 +162,11 @@ fn judge(vector: &Vector) -> Result<(), Violation> {
     let _alone = TURN.write().expect("a judge does not panic");
     // A server that does not answer any more is not waited for again and again.
     if HAS_FAILED.load(Ordering::SeqCst) {
-        return Err(Violation {
-            rule: vector.id.clone(),
-            clauses: vector.clauses.clone(),
-            problem: "not judged: the server failed before this; see the first violation".into(),
-            details: Vec::new(),
-        });
+        return Err(NotPassed::failed_before());
     }
     judge.judge(vector).inspect_err(|_| {
-        HAS_FAILED.store(judge.probe().is_err(), Ordering::SeqCst);
+        let has_failed = matches!(judge.probe(), Err(NotPassed::Violation(_)));
+        HAS_FAILED.store(has_failed, Ordering::SeqCst);
     })
 }
 
@@ -173,6 +185,65 @@ fn runner_trials() -> Vec<Trial> {
             let server = serve(usize::MAX, upcase::process)?;
             fails(server, "no-such-vector", &["was not judged at all"])
         }),
+        Trial::test("runner.what-is-not-an-address-is-explained", || {
+            for named in [
+                "",
+                " ",
+                "localhost",
+                "localhost:0",
+                ":9000",
+                "http://localhost:9000/",
+            ] {
+                let texts = ["is not HOST:PORT", "such as localhost:9000", "unset it"];
+                fails(named, "", &texts)?;
+            }
+            Ok(())
+        }),
+        Trial::test("runner.several-filters-choose-several-groups", || {
+            let output = Command::new(env::current_exe()?)
+                .args(["--list", "trim.", "cap.", "--skip", "cap.cut"])
+                .output()?;
+            let listed = String::from_utf8(output.stdout)?;
+            let is_chosen = |id: &str| listed.lines().any(|line| line == format!("{id}: test"));
+            let chosen = ["trim.space", "cap.1023-and-lf", "proc.hello"].map(is_chosen);
+            if chosen != [true, true, false] || listed.contains("cap.cut") {
+                return Err(listed.into());
+            }
+            Ok(())
+        }),
+        Trial::test("runner.output-that-is-not-read-is-no-panic", || {
+            let mut runner = Command::new(env::current_exe()?)
+                .args(["trim.", "proc."])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            drop(runner.stdout.take());
+            let output = runner.wait_with_output()?;
+            let printed = String::from_utf8(output.stderr)?;
+            if output.status.code() != Some(1) || !printed.is_empty() {
+                return Err(format!("{}: {printed}", output.status).into());
+            }
+            Ok(())
+        }),
+        #[cfg(unix)]
+        Trial::test(
+            "runner.lack-of-descriptors-is-not-the-servers-fault",
+            || {
+                let server = serve(usize::MAX, upcase::process)?;
+                let output = Command::new("sh")
+                    .args(["-c", "ulimit -n 20 && exec \"$0\" \"$@\""])
+                    .arg(env::current_exe()?)
+                    .args(["--exact", "time.forty-at-once"])
+                    .env(SERVER, server.to_string())
+                    .output()?;
+                let printed = String::from_utf8(output.stdout)?;
+                let blames = "not judged: this machine cannot open a connection";
+                if !printed.contains(blames) || printed.contains("TIME-") {
+                    return Err(printed.into());
+                }
+                Ok(())
+            },
+        ),
         Trial::test("runner.server-that-dies-fails", || {
             let server = serve(20, upcase::process)?;
             let text = "not judged: the server failed before this; see the first violation";
@@ -198,7 +269,7 @@ fn runner_trials() -> Vec<Trial> {
 }
 
 /// Runs this program with another server. It must fail, and print the texts.
-fn fails(server: SocketAddr, filter: &str, texts: &[&str]) -> Result<(), Failed> {
+fn fails(server: impl Display, filter: &str, texts: &[&str]) -> Result<(), Failed> {
     let output = Command::new(env::current_exe()?)
         .arg(filter)
         .env(SERVER, server.to_string())

@@ -3,6 +3,7 @@
 
 mod common {
     pub mod command;
+    pub mod command_line;
     pub mod process;
     pub mod program;
     pub mod side_by_side;

@@ -1,6 +1,7 @@
 //! `upcase-server` under load: how fast it serves, and what it uses. One test at a time.
 
 mod common {
+    pub mod command_line;
     pub mod connection;
     pub mod kernel;
     pub mod listener;

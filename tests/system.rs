@@ -3,6 +3,7 @@
 
 mod common {
     pub mod command;
+    pub mod command_line;
     pub mod connection;
     pub mod kernel;
     pub mod listener;

@@ -46,6 +46,71 @@ pub struct ServerJudge {
     pub max_delay: Duration,
 }
 
+/// Why a server did not pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotPassed {
+    /// It violates SPEC.md.
+    Violation(Violation),
+    /// It was not judged, for this reason: the server failed before, or this machine lacks something.
+    NotJudged(String),
+}
+
+impl NotPassed {
+    /// The server failed before it could be judged.
+    #[must_use]
+    pub fn failed_before() -> Self {
+        Self::NotJudged("the server failed before this; see the first violation".into())
+    }
+}
+
+impl fmt::Display for NotPassed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Violation(violation) => violation.fmt(f),
+            Self::NotJudged(reason) => write!(f, "not judged: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for NotPassed {}
+
+/// What went wrong on a connection.
+enum Trouble {
+    /// The server did something wrong.
+    Server(String),
+    /// This machine lacks something.
+    Machine(String),
+}
+
+impl Trouble {
+    /// What a failed attempt to connect shows. A server can only refuse, reset or ignore it.
+    fn of_connecting(error: &io::Error) -> Self {
+        let by_server = [
+            ErrorKind::ConnectionRefused,
+            ErrorKind::ConnectionReset,
+            ErrorKind::ConnectionAborted,
+        ];
+        if by_server.contains(&error.kind()) || is_time_out(error) {
+            return Self::Server(format!("cannot connect: {error}"));
+        }
+        let cure = match error.kind() {
+            ErrorKind::AddrNotAvailable => "it may have no free port: wait a minute",
+            _ => "raise the limit of open files (ulimit -n), or free what it lacks",
+        };
+        Self::Machine(format!(
+            "this machine cannot open a connection: {error}; {cure}"
+        ))
+    }
+
+    /// As the outcome of a vector, if this is the server's fault.
+    fn by(self, vector: &Vector) -> NotPassed {
+        match self {
+            Self::Server(problem) => NotPassed::Violation(vector.violation(&[], problem)),
+            Self::Machine(reason) => NotPassed::NotJudged(reason),
+        }
+    }
+}
+
 impl ServerJudge {
     /// A judge of the server at `server`, with a time-out of 15 seconds (a server may take 11 to
     /// close a connection, SPEC TIME-1 and TIME-8) and a maximum delay of 1.5 seconds (REPLY-4 has 1;
@@ -62,30 +127,36 @@ impl ServerJudge {
     /// Makes one simple exchange, to see that the server answers.
     ///
     /// # Errors
-    /// The [`Violation`].
-    pub fn probe(&self) -> Result<(), Violation> {
+    /// Why there is no right reply.
+    pub fn probe(&self) -> Result<(), NotPassed> {
         let exchange = self.exchange(b"Are you there?\n", b"ARE YOU THERE?");
-        exchange.map(drop).map_err(|problem| Violation {
-            rule: "a simple exchange".into(),
-            clauses: vec!["PROC-1".into()],
-            problem,
-            details: vec![format!("the server at {} does not answer it", self.server)],
+        exchange.map(drop).map_err(|trouble| match trouble {
+            Trouble::Server(problem) => NotPassed::Violation(Violation {
+                rule: "a simple exchange".into(),
+                clauses: vec!["PROC-1".into()],
+                problem,
+                details: vec![format!("the server at {} does not answer it", self.server)],
+            }),
+            Trouble::Machine(reason) => NotPassed::NotJudged(reason),
         })
     }
 
     /// Judges the server by `vector`, between two simple exchanges.
     ///
     /// # Errors
-    /// The [`Violation`].
-    pub fn judge(&self, vector: &Vector) -> Result<(), Violation> {
-        if self.probe().is_err() {
-            let problem = "not judged: the server failed before this; see the first violation";
-            return Err(vector.violation(&[], problem.into()));
-        }
+    /// Why the server did not pass.
+    pub fn judge(&self, vector: &Vector) -> Result<(), NotPassed> {
+        self.probe().map_err(|probe| match probe {
+            NotPassed::Violation(_) => NotPassed::failed_before(),
+            not_judged @ NotPassed::NotJudged(_) => not_judged,
+        })?;
         self.judge_alone(vector)?;
-        self.probe().map_err(|probe| {
-            let problem = format!("after this vector the server fails: {}", probe.problem);
-            vector.violation(&[], problem)
+        self.probe().map_err(|probe| match probe {
+            NotPassed::Violation(Violation { problem, .. }) => {
+                let problem = format!("after this vector the server fails: {problem}");
+                NotPassed::Violation(vector.violation(&[], problem))
+            }
+            not_judged @ NotPassed::NotJudged(_) => not_judged,
         })
     }
 
@@ -93,13 +164,13 @@ impl ServerJudge {
     /// connections.
     ///
     /// # Errors
-    /// The [`Violation`].
-    pub fn judge_alone(&self, vector: &Vector) -> Result<(), Violation> {
+    /// Why the server did not pass.
+    pub fn judge_alone(&self, vector: &Vector) -> Result<(), NotPassed> {
         (0..vector.repeat).try_for_each(|_| self.judge_once(vector))
     }
 
-    fn judge_once(&self, vector: &Vector) -> Result<(), Violation> {
-        let run = || Run::of(self, vector).map_err(|problem| vector.violation(&[], problem));
+    fn judge_once(&self, vector: &Vector) -> Result<(), NotPassed> {
+        let run = || Run::of(self, vector).map_err(|trouble| trouble.by(vector));
         let mut last = run()?;
         for _ in 1..ATTEMPTS {
             let is_slow = if last.problems.is_empty() {
@@ -127,15 +198,15 @@ impl ServerJudge {
         violation.detail("sent", describe(&vector.steps));
         violation.compare(&vector.expect.reply, &last.connection.received);
         violation.detail("ended", last.connection.describe_end());
-        Err(violation)
+        Err(NotPassed::Violation(violation))
     }
 
-    fn connect(&self) -> Result<Connection, String> {
+    fn connect(&self) -> Result<Connection, Trouble> {
         let began_at = Instant::now();
         let connected = TcpStream::connect_timeout(&self.server, self.timeout);
-        let stream = connected.map_err(|error| format!("cannot connect: {error}"))?;
+        let stream = connected.map_err(|error| Trouble::of_connecting(&error))?;
         let prepared = stream.set_nodelay(true);
-        prepared.map_err(|error| format!("cannot use the connection: {error}"))?;
+        prepared.map_err(|error| Trouble::Server(format!("cannot use the connection: {error}")))?;
         Ok(Connection {
             stream,
             began_at,
@@ -147,38 +218,38 @@ impl ServerJudge {
     }
 
     /// Makes an exchange on a new connection. Returns whether its end was late.
-    fn exchange(&self, request: &[u8], reply: &[u8]) -> Result<bool, String> {
+    fn exchange(&self, request: &[u8], reply: &[u8]) -> Result<bool, Trouble> {
         let mut connection = self.connect()?;
         let written = connection.write(request, self.timeout);
         connection.read_to_end(self.timeout);
-        written.map_err(|error| format!("the client cannot send: {error}"))?;
+        written.map_err(|error| Trouble::Server(format!("the client cannot send: {error}")))?;
         if connection.end == Some(SeenEnd::Fin) && connection.received == reply {
             return Ok(connection.opened_at.elapsed() > self.max_delay);
         }
-        Err(format!(
+        Err(Trouble::Server(format!(
             "expected {}, received {}, ended {}",
             excerpt(reply),
             excerpt(&connection.received),
             connection.describe_end()
-        ))
+        )))
     }
 
     /// Sends `bytes` on a new connection, and resets it.
-    fn reset(&self, bytes: &[u8]) -> Result<(), String> {
+    fn reset(&self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut connection = self.connect()?;
         connection
             .write(bytes, self.timeout)
             .and_then(|()| SockRef::from(&connection.stream).set_linger(Some(Duration::ZERO)))
-            .map_err(|error| format!("it cannot send and reset: {error}"))
+            .map_err(|error| Trouble::Server(format!("it cannot send and reset: {error}")))
     }
 
     /// Sends `bytes` on `count` new connections, which stay open.
-    fn stall(&self, bytes: &[u8], count: usize) -> Result<Vec<Connection>, String> {
+    fn stall(&self, bytes: &[u8], count: usize) -> Result<Vec<Connection>, Trouble> {
         let stalled = (0..count).map(|_| {
             let mut connection = self.connect()?;
             let written = connection.write(bytes, self.timeout);
             let connection = written.map(|()| connection);
-            connection.map_err(|error| format!("it cannot send: {error}"))
+            connection.map_err(|error| Trouble::Server(format!("it cannot send: {error}")))
         });
         stalled.collect()
     }
@@ -285,8 +356,7 @@ impl Connection {
 struct Run<'a> {
     judge: &'a ServerJudge,
     connection: Connection,
-    /// Whether the server may end the connection at any time.
-    may_close: bool,
+    expected: &'a Expectation,
     /// When it must have closed it.
     close_by: Instant,
     /// Whether a pause was much longer than planned.
@@ -307,14 +377,14 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Takes the steps of `vector`, and then reads to the end.
-    fn of(judge: &'a ServerJudge, vector: &Vector) -> Result<Self, String> {
+    fn of(judge: &'a ServerJudge, vector: &'a Vector) -> Result<Self, Trouble> {
         let connection = judge.connect()?;
         let mut run = Run {
             judge,
             close_by: connection.opened_at + CLOSED_BY.min(judge.timeout),
             connection,
             overslept: false,
-            may_close: vector.expect.end == End::Closed,
+            expected: &vector.expect,
             sent: Vec::new(),
             half_closed: false,
             complete_at: None,
@@ -329,17 +399,17 @@ impl<'a> Run<'a> {
             if run.connection.end == Some(SeenEnd::TimeOut) {
                 break;
             }
-            run.take(steps);
+            run.take(steps)?;
         }
-        run.finish(&vector.expect);
+        run.finish();
         Ok(run)
     }
 
     /// Takes one step, or several that send.
-    fn take(&mut self, steps: &[Step]) {
+    fn take(&mut self, steps: &[Step]) -> Result<(), Trouble> {
         let taken = match &steps[0] {
             Step::Other(other) => {
-                self.open(other);
+                self.open(other)?;
                 Ok(())
             }
             _ if self.is_over() => Ok(()),
@@ -375,6 +445,7 @@ impl<'a> Run<'a> {
             self.connection.end = Some(error.into());
         }
         self.look_for_early_end();
+        Ok(())
     }
 
     /// Looks whether the server has ended the connection before the request was complete, and before
@@ -393,12 +464,12 @@ impl<'a> Run<'a> {
 
     /// Whether the server has ended a connection that it may end, or is past its deadline.
     fn is_over(&self) -> bool {
-        self.may_close && (self.connection.end.is_some() || Instant::now() >= self.close_by)
+        self.may_close() && (self.connection.end.is_some() || Instant::now() >= self.close_by)
     }
 
     /// How long the next step may take.
     fn time_left(&self) -> Duration {
-        if self.may_close {
+        if self.may_close() {
             self.close_by.saturating_duration_since(Instant::now())
         } else {
             self.judge.timeout
@@ -417,7 +488,7 @@ impl<'a> Run<'a> {
     }
 
     /// Opens another connection.
-    fn open(&mut self, other: &Other) {
+    fn open(&mut self, other: &Other) -> Result<(), Trouble> {
         let done = match other {
             Other::Exchange { request, reply } => self.judge.exchange(request, reply),
             Other::Reset(bytes) => self.judge.reset(bytes).map(|()| false),
@@ -430,28 +501,36 @@ impl<'a> Run<'a> {
         };
         match done {
             Ok(late) => self.late |= late,
-            Err(problem) => self
+            Err(Trouble::Server(problem)) => self
                 .problems
                 .push(format!("another client fails meanwhile: {problem}")),
+            Err(machine @ Trouble::Machine(_)) => return Err(machine),
         }
         // Nothing was read on this connection meanwhile.
         self.complete_at = self.complete_at.map(|_| Instant::now());
+        Ok(())
     }
 
-    /// Reads to the end, and compares what was seen with what was `expected`.
-    fn finish(&mut self, expected: &Expectation) {
+    /// Whether the server may end the connection at any time, by its deadline.
+    fn may_close(&self) -> bool {
+        self.expected.end == End::Closed
+    }
+
+    /// Reads to the end, and compares what was seen with what is expected.
+    fn finish(&mut self) {
+        let expected = self.expected;
         self.connection.read_to_end(self.time_left());
         self.look_for_early_end();
         let Connection { end, ended_at, .. } = self.connection;
         let delay = (ended_at.zip(self.complete_at))
             .map(|(end, complete)| end.saturating_duration_since(complete));
-        self.late |= !self.may_close && delay.is_some_and(|delay| delay > self.judge.max_delay);
+        self.late |= !self.may_close() && delay.is_some_and(|delay| delay > self.judge.max_delay);
         if self.connection.received != expected.reply {
             self.problems.push("the bytes are wrong".into());
         }
         let end_is_right = match end {
             Some(SeenEnd::Fin) => true,
-            Some(SeenEnd::Error(_)) => self.may_close,
+            Some(SeenEnd::Error(_)) => self.may_close(),
             _ => false,
         };
         if !end_is_right {

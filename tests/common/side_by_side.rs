@@ -2,11 +2,11 @@
 
 use std::thread;
 
-use upcase::conformance::Violation;
+use upcase::conformance::NotPassed;
 use upcase::conformance::vectors::Vector;
 
 /// A vector, and what was found.
-pub type Judged<'a> = (&'a Vector, Result<(), Violation>);
+pub type Judged<'a> = (&'a Vector, Result<(), NotPassed>);
 
 /// Calls `judge` with each of the vectors, all at the same time. Returns the results in their order.
 ///
@@ -14,7 +14,7 @@ pub type Judged<'a> = (&'a Vector, Result<(), Violation>);
 /// If `judge` does.
 pub fn side_by_side<'a>(
     vectors: impl IntoIterator<Item = &'a Vector>,
-    judge: impl Fn(&Vector) -> Result<(), Violation> + Copy + Send,
+    judge: impl Fn(&Vector) -> Result<(), NotPassed> + Copy + Send,
 ) -> Vec<Judged<'a>> {
     thread::scope(|scope| {
         let threads: Vec<_> = (vectors.into_iter())

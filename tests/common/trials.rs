@@ -4,7 +4,10 @@ use std::any::type_name;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
-use libtest_mimic::{Arguments, Completion, Trial};
+use clap::Parser;
+use libtest_mimic::{Completion, Trial};
+
+use super::command_line::CommandLine;
 
 /// What a test needs of the machine.
 pub struct Need {
@@ -36,9 +39,12 @@ pub fn trial<const NEEDS: usize, T: FnOnce() + Send + 'static>(
     })
 }
 
-/// Runs the tests in this order, `threads` at once if the command line does not say otherwise.
+/// Runs the chosen tests in this order, `threads` at once if the command line does not say otherwise.
 pub fn run(threads: usize, trials: Vec<Trial>) -> ExitCode {
-    let mut arguments = Arguments::from_args();
-    arguments.test_threads.get_or_insert(threads);
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let command_line = CommandLine::parse();
+    let chosen = command_line.choose(trials);
+    match command_line.run(threads, chosen) {
+        Some(conclusion) => conclusion.exit_code(),
+        None => ExitCode::FAILURE,
+    }
 }
