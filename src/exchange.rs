@@ -1,8 +1,8 @@
 //! The server's side of one exchange, as a state machine (SPEC section 4).
 //!
 //! [`Exchange::next`] says what to do next on the connection. Its owner does it and reports the
-//! result. The machine has no socket, clock, thread or allocation, so blocking code, an event loop, a
-//! fuzzer and a simulation all drive the same machine.
+//! result. The machine has no socket, clock or thread, so blocking code, an event loop, a fuzzer and a
+//! simulation all drive the same machine.
 //!
 //! It does not know the deadline (SPEC TIME-1): the owner closes the connection then, whatever the
 //! state. It does not know the transformation: it hands out the request and takes the reply.
@@ -32,7 +32,7 @@ const READ: usize = 4 * LIMIT;
 /// assert_eq!(exchange.next(), Next::Read);
 /// exchange.received(b"hello\n");
 /// assert_eq!(exchange.next(), Next::Reply(b"hello\n"));
-/// exchange.reply(b"HELLO");
+/// exchange.reply(b"HELLO".to_vec());
 /// assert_eq!(exchange.next(), Next::Write(b"HELLO"));
 /// exchange.sent(5);
 /// assert_eq!(exchange.next(), Next::HalfClose);
@@ -43,7 +43,9 @@ const READ: usize = 4 * LIMIT;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Exchange {
+    framing: Framing,
     state: State,
+    has_replied: bool,
 }
 
 /// What to do next.
@@ -63,26 +65,20 @@ pub enum Next<'a> {
     Close,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum State {
     /// The request is being received, or is complete.
-    Receiving(Framing),
-    /// `sent` of the `length` bytes of `reply` were written. The half-close follows the last.
+    #[default]
+    Receiving,
+    /// The first `sent` bytes of `reply` were written. The half-close follows the last.
     Replying {
-        reply: [u8; LIMIT],
-        length: usize,
+        reply: Vec<u8>,
         sent: usize,
     },
     /// Surplus bytes are read and discarded. A close with unread bytes would reset the connection,
     /// and the reset may overtake the reply (SPEC SURPLUS-2).
     Discarding,
     Over,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self::Receiving(Framing::new())
-    }
 }
 
 impl Exchange {
@@ -92,17 +88,25 @@ impl Exchange {
         Self::default()
     }
 
+    /// The request as far as it was received.
+    #[must_use]
+    pub fn request(&self) -> &[u8] {
+        self.framing.received()
+    }
+
+    /// Whether the whole reply and its end were sent.
+    #[must_use]
+    pub fn has_replied(&self) -> bool {
+        self.has_replied
+    }
+
     /// What to do next. Only the methods below change it. A method that does not fit the current
     /// step has no effect, except [`failed`](Self::failed).
     #[must_use]
     pub fn next(&self) -> Next<'_> {
         match &self.state {
-            State::Receiving(framing) => framing.request().map_or(Next::Read, Next::Reply),
-            State::Replying {
-                reply,
-                length,
-                sent,
-            } if sent < length => Next::Write(&reply[*sent..*length]),
+            State::Receiving => self.framing.request().map_or(Next::Read, Next::Reply),
+            State::Replying { reply, sent } if *sent < reply.len() => Next::Write(&reply[*sent..]),
             State::Replying { .. } => Next::HalfClose,
             State::Discarding => Next::Read,
             State::Over => Next::Close,
@@ -111,42 +115,36 @@ impl Exchange {
 
     /// Reports that these bytes were read.
     pub fn received(&mut self, bytes: &[u8]) {
-        if let State::Receiving(framing) = &mut self.state {
-            framing.push(bytes);
+        if let State::Receiving = self.state {
+            self.framing.push(bytes);
         }
     }
 
     /// Reports that the end of the stream was read.
     pub fn ended(&mut self) {
-        match &mut self.state {
-            State::Receiving(framing) => framing.end(),
+        match self.state {
+            State::Receiving => self.framing.end(),
             State::Discarding => self.state = State::Over,
             State::Replying { .. } | State::Over => {}
         }
     }
 
-    /// Takes the reply to the request.
+    /// Takes the reply to the request, and keeps it until it is sent.
     ///
     /// # Panics
     /// If the reply has more than [`LIMIT`] bytes (SPEC CAP-2).
-    pub fn reply(&mut self, bytes: &[u8]) {
-        let length = bytes.len();
+    pub fn reply(&mut self, reply: Vec<u8>) {
+        let length = reply.len();
         assert!(length <= LIMIT, "a reply of {length} bytes");
         if let Next::Reply(_) = self.next() {
-            let mut reply = [0; LIMIT];
-            reply[..length].copy_from_slice(bytes);
-            self.state = State::Replying {
-                reply,
-                length,
-                sent: 0,
-            };
+            self.state = State::Replying { reply, sent: 0 };
         }
     }
 
     /// Reports that `count` of the bytes were written.
     pub fn sent(&mut self, count: usize) {
-        if let State::Replying { length, sent, .. } = &mut self.state {
-            *sent = sent.saturating_add(count).min(*length);
+        if let State::Replying { reply, sent } = &mut self.state {
+            *sent = sent.saturating_add(count).min(reply.len());
         }
     }
 
@@ -154,6 +152,7 @@ impl Exchange {
     pub fn half_closed(&mut self) {
         if self.next() == Next::HalfClose {
             self.state = State::Discarding;
+            self.has_replied = true;
         }
     }
 
@@ -188,7 +187,7 @@ impl Exchange {
                 }),
                 Next::Reply(request) => {
                     let reply = answer(request);
-                    self.reply(&reply);
+                    self.reply(reply);
                     Ok(())
                 }
                 Next::Write(bytes) => match stream.write(bytes) {

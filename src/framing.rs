@@ -50,11 +50,17 @@ impl Framing {
         self.complete = true;
     }
 
+    /// The bytes of the request that were received so far.
+    #[must_use]
+    pub fn received(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
     /// The request, once it is complete: the bytes up to the first LF and that LF, or [`LIMIT`]
     /// bytes, or all bytes before the end of the stream.
     #[must_use]
     pub fn request(&self) -> Option<&[u8]> {
-        self.complete.then(|| &self.bytes[..self.length])
+        self.complete.then(|| self.received())
     }
 }
 

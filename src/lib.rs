@@ -12,7 +12,7 @@
 //!
 //! # Serve, and ask
 //!
-//! `server`, with the feature `server`, serves a listener until it is stopped. [`client`] makes one
+//! `server`, with the feature `server`, serves listeners until it is stopped. [`client`] makes one
 //! exchange:
 //!
 #![cfg_attr(feature = "server", doc = "```")]
@@ -22,8 +22,8 @@
 //!
 //! let timeout = Duration::from_secs(5);
 //! let listener = server::listen("127.0.0.1:0".parse().unwrap())?;
-//! let server = server::Server::new(listener, timeout, NonZeroUsize::new(100).unwrap())?;
-//! let (address, stop) = (server.address(), server.stop_handle());
+//! let server = server::Server::new([listener], timeout, NonZeroUsize::new(100).unwrap())?;
+//! let (address, stop) = (server.addresses()[0], server.stop_handle());
 //! let serving = thread::spawn(|| server.run(&upcase::process));
 //!
 //! assert_eq!(client::exchange(address, "straße".as_bytes(), timeout).unwrap(), b"STRASSE");

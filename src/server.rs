@@ -1,15 +1,16 @@
-//! Serves a listener: many connections at once, one exchange on each, until it is stopped.
+//! Serves listeners: many connections at once, one exchange on each, until it is stopped.
 //!
 //! One event loop runs for each processor, each in its own thread. All loops wait on the same
-//! listener, and each waits on the connections that it has accepted. The connection limit is divided
+//! listeners, and each waits on the connections that it has accepted. The connection limit is divided
 //! between the loops. No thread is created after startup.
 //!
 //! - `event_loop`: what a loop does, in any world.
 //! - `places`: the connections of a loop and their deadlines.
+//! - `service`: what a server does with requests.
 //! - `sockets`: the world of real sockets.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::panic::resume_unwind;
 use std::sync::{Arc, mpsc};
@@ -25,13 +26,16 @@ use sockets::Sockets;
 #[doc(hidden)] // public only for the simulation in tests/
 pub mod event_loop;
 mod places;
+mod service;
 mod sockets;
+
+pub use service::{Ended, Outcome, Service};
 
 /// The longest time that a server may give a connection (SPEC TIME-1).
 pub const MAX_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many descriptors an event loop has, besides those of its connections.
-const LOOP_DESCRIPTORS: usize = 3;
+/// How many descriptors an event loop has, besides those of its listeners and connections.
+const LOOP_DESCRIPTORS: usize = 2;
 
 /// A listener on `address`, with a longer queue than the standard library's. (When a queue is full,
 /// TCP tries again only after a second.) A restart on the same port works at once, and `[::]`
@@ -51,10 +55,11 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// How many file descriptors a server needs, besides its listener and one for each connection.
+/// How many file descriptors a server of this number of `listeners` needs, besides them and one for
+/// each connection.
 #[must_use]
-pub fn descriptors() -> usize {
-    LOOP_DESCRIPTORS * event_loops()
+pub fn descriptors(listeners: usize) -> usize {
+    (LOOP_DESCRIPTORS + listeners) * event_loops()
 }
 
 /// How many event loops a server has at most: one for each processor.
@@ -62,40 +67,18 @@ fn event_loops() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// What a server does with requests. Any `fn(&[u8]) -> Vec<u8>` is a service.
-pub trait Service: Sync {
-    /// The reply to `request` from `peer`: at most [`LIMIT`](crate::LIMIT) bytes.
-    ///
-    /// All other connections of the event loop wait while this runs, so it must not block. If it
-    /// panics or returns too many bytes, that connection is closed, and no other.
-    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8>;
-
-    /// Called once, before the first connection is accepted. The server starts no thread after this.
-    fn on_start(&self) {}
-
-    /// Called when a connection could not be accepted or watched. The server continues. This may be
-    /// called often, and must not block.
-    fn on_error(&self, _error: &io::Error) {}
-}
-
-impl<F: Fn(&[u8]) -> Vec<u8> + Sync> Service for F {
-    fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
-        self(request)
-    }
-}
-
-/// A server of one listener.
+/// A server of one or more listeners.
 ///
 /// ```
 /// use std::{net::TcpListener, num::NonZeroUsize, thread, time::Duration};
 /// use upcase::{client, process, server::Server};
 ///
 /// let server = Server::new(
-///     TcpListener::bind("127.0.0.1:0")?,
+///     [TcpListener::bind("127.0.0.1:0")?],
 ///     Duration::from_secs(5),
 ///     NonZeroUsize::new(100).unwrap(),
 /// )?;
-/// let (address, stop) = (server.address(), server.stop_handle());
+/// let (address, stop) = (server.addresses()[0], server.stop_handle());
 /// let serving = thread::spawn(|| server.run(&process));
 /// let reply = client::exchange(address, b"hello", Duration::from_secs(5));
 /// assert_eq!(reply.unwrap(), b"HELLO");
@@ -104,7 +87,7 @@ impl<F: Fn(&[u8]) -> Vec<u8> + Sync> Service for F {
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Server {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     loops: Vec<(Sockets, EventLoop<Sockets>)>,
     stop: StopHandle,
 }
@@ -117,7 +100,7 @@ impl StopHandle {
     /// Stops the server. Clients that are connected now still get their reply, and [`Server::run`]
     /// returns after at most one time-out (SPEC TIME-5).
     ///
-    /// The listener closes when the queued connections have been accepted. That is at once, unless
+    /// The listeners close when the queued connections have been accepted. That is at once, unless
     /// the server holds its maximum of connections.
     pub fn stop(&self) {
         for waker in &*self.0 {
@@ -128,17 +111,18 @@ impl StopHandle {
 }
 
 impl Server {
-    /// A server for the connections of `listener`. Each connection may take the time `timeout`, and
-    /// there are at most `max_connections` at once; more wait in the listener's queue.
+    /// A server for the connections of `listeners`. Each connection may take the time `timeout`, and
+    /// there are at most `max_connections` at once, of all listeners together; more wait in the
+    /// listeners' queues. SPEC.md asks for 2 seconds (TIME-6) and 40 connections (TIME-7) at least.
     ///
-    /// The server needs a file descriptor for each connection, one for the listener, and as many
-    /// more as [`descriptors`] returns. It makes the listener non-blocking.
+    /// The server needs a file descriptor for each connection and each listener, and as many more as
+    /// [`descriptors`] returns. It makes the listeners non-blocking.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] if `timeout` is zero or more than [`MAX_TIMEOUT`]; otherwise the
-    /// system's, for example for lack of descriptors.
+    /// [`ErrorKind::InvalidInput`] if there is no listener, or if `timeout` is zero or more than
+    /// [`MAX_TIMEOUT`]; otherwise the system's, for example for lack of descriptors.
     pub fn new(
-        listener: TcpListener,
+        listeners: impl IntoIterator<Item = TcpListener>,
         timeout: Duration,
         max_connections: NonZeroUsize,
     ) -> io::Result<Self> {
@@ -149,31 +133,38 @@ impl Server {
             );
             return Err(io::Error::new(ErrorKind::InvalidInput, limits));
         }
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (listener, is_closed) = (Arc::new(listener), Arc::default());
+        let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
+        if listeners.is_empty() {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "no listener"));
+        }
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        let addresses = listeners.iter().map(|listener| listener.local_addr());
+        let addresses = addresses.collect::<io::Result<_>>()?;
+        let is_closed = Arc::default();
         let connections = max_connections.get();
         let count = event_loops().min(connections);
         let loops: Vec<_> = (0..count)
             .map(|number| {
                 let places = connections / count + usize::from(number < connections % count);
-                let sockets = Sockets::new(Arc::clone(&listener), Arc::clone(&is_closed))?;
+                let sockets = Sockets::new(&listeners, Arc::clone(&is_closed))?;
                 Ok((sockets, EventLoop::new(timeout, places)))
             })
             .collect::<io::Result<_>>()?;
         let wakers = loops.iter().map(|(sockets, _)| sockets.waker());
         let stop = StopHandle(wakers.collect::<io::Result<_>>()?);
         Ok(Self {
-            address,
+            addresses,
             loops,
             stop,
         })
     }
 
-    /// The address that the server listens on, with its actual port.
+    /// The address of each listener, with its actual port, in the order of the listeners.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// A handle that stops the server.
@@ -245,7 +236,7 @@ fn serve(
         let was_listening = sockets.is_listening();
         event_loop.turn(&mut sockets, service, events.drain(..));
         if was_listening && !sockets.is_listening() {
-            stop.stop(); // so that the other loops close it too, even if they are full
+            stop.stop(); // so that the other loops close them too, even if they are full
         }
     }
     Ok(())

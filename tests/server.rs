@@ -672,6 +672,7 @@ fn help_to_full_disk_fails_without_a_panic() {
 /// A server in this process, which is stopped on drop.
 struct Serving {
     address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     stop: StopHandle,
     ended: mpsc::Receiver<bool>,
 }
@@ -679,13 +680,23 @@ struct Serving {
 /// Serves with the library, two clients at once.
 fn serve(service: &'static dyn Service) -> Serving {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let two = NonZeroUsize::new(2).unwrap();
-    let server = server::Server::new(listener, MAX_TIMEOUT, two).unwrap();
-    let (address, stop) = (server.address(), server.stop_handle());
+    serve_by([listener], 2, service)
+}
+
+/// Serves `listeners` with the library, `most` clients at once.
+fn serve_by<const COUNT: usize>(
+    listeners: [TcpListener; COUNT],
+    most: usize,
+    service: &'static dyn Service,
+) -> Serving {
+    let most = NonZeroUsize::new(most).unwrap();
+    let server = server::Server::new(listeners, MAX_TIMEOUT, most).unwrap();
+    let (addresses, stop) = (server.addresses().to_vec(), server.stop_handle());
     let (running, ended) = mpsc::channel();
     thread::spawn(move || running.send(server.run(service).is_ok()));
     Serving {
-        address,
+        address: addresses[0],
+        addresses,
         stop,
         ended,
     }
@@ -730,8 +741,69 @@ fn panic_of_the_service_ends_only_its_exchange() {
 fn library_refuses_timeout_out_of_range() {
     for timeout in [Duration::ZERO, Duration::from_millis(10_001)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let server = server::Server::new(listener, timeout, NonZeroUsize::MIN);
+        let server = server::Server::new([listener], timeout, NonZeroUsize::MIN);
         let error = server.err().expect("it is refused");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
+}
+
+/// Several listeners on free ports of this machine.
+fn listen<const COUNT: usize>() -> [TcpListener; COUNT] {
+    std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+}
+
+/// A service that passes on the requests in the order in which they are answered.
+struct Ordered(mpsc::Sender<Vec<u8>>);
+
+impl Service for Ordered {
+    fn answer(&self, _: SocketAddr, request: &[u8]) -> Vec<u8> {
+        let _ = self.0.send(request.to_vec());
+        upcase::process(request)
+    }
+}
+
+/// SPEC: TIME-5, TIME-7
+#[test]
+fn queues_of_all_listeners_are_answered_after_a_stop() {
+    let (sender, requests) = mpsc::channel();
+    let serving = serve_by(listen::<2>(), 1, Box::leak(Box::new(Ordered(sender))));
+    let connect = |listener: usize, request: &[u8]| {
+        let mut client = Connection::connect(serving.addresses[listener]);
+        client.send(request);
+        client
+    };
+    let mut held = connect(0, b"held");
+    wait_until("the first is accepted", || {
+        queued(serving.addresses[0]) == Some(0)
+    });
+    let mut others: Vec<Connection> = (0..3).map(|_| connect(0, b"busy\n")).collect();
+    others.push(connect(1, b"quiet\n"));
+    wait_until("the others are queued", || {
+        queued(serving.addresses[0]) == Some(3) && queued(serving.addresses[1]) == Some(1)
+    });
+    serving.stop.stop();
+    held.send(b"\n");
+    assert_eq!(held.reply(), b"HELD");
+    drop(held);
+    // Each is answered only after the one before has gone, so they must not wait for one another.
+    thread::scope(|scope| {
+        for mut client in others {
+            scope.spawn(move || assert_ne!(client.reply(), b""));
+        }
+    });
+    let order: Vec<_> = requests.iter().take(5).collect();
+    assert_ne!(
+        order[4], b"quiet\n",
+        "a busy listener does not delay another"
+    );
+    for address in &serving.addresses {
+        wait_until("the listener is closed", || queued(*address).is_none());
+    }
+}
+
+#[test]
+fn library_refuses_to_serve_no_listener() {
+    let server = server::Server::new([], MAX_TIMEOUT, NonZeroUsize::MIN);
+    let error = server.err().expect("it is refused");
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
 }

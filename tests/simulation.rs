@@ -7,16 +7,17 @@
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::env;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use upcase::conformance::reference;
 use upcase::exchange::Duplex;
 use upcase::server::event_loop::{BACKLOG, Event, EventLoop, Interest, World};
-use upcase::server::{MAX_TIMEOUT, Service};
+use upcase::server::{Ended, MAX_TIMEOUT, Outcome, Service};
 use upcase::{LIMIT, process};
 
 /// How many worlds `cargo test` runs.
@@ -230,6 +231,11 @@ struct View {
     index: usize,
 }
 
+/// The address of the peer of that connection: its port is the number.
+fn address(connection: usize) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, u16::try_from(connection).unwrap()).into()
+}
+
 /// The server's end of a connection, which closes when it is dropped.
 struct Stream {
     network: Shared,
@@ -243,7 +249,7 @@ impl World for View {
         self.network.borrow().now
     }
 
-    fn accept(&mut self) -> io::Result<(Stream, IpAddr)> {
+    fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
         let mut network = self.network.borrow_mut();
         let scarcity = network.scarcity;
         if let Some(scarcity) = scarcity
@@ -271,7 +277,7 @@ impl World for View {
             network: Rc::clone(&self.network),
             connection: next,
         };
-        Ok((stream, Ipv4Addr::LOCALHOST.into()))
+        Ok((stream, address(next)))
     }
 
     fn has_queued(&mut self) -> io::Result<bool> {
@@ -279,7 +285,11 @@ impl World for View {
         Ok(network.closed.is_none() && !network.queue.is_empty())
     }
 
-    fn close_listener(&mut self) {
+    fn queue_length(&self) -> usize {
+        BACKLOG
+    }
+
+    fn close_listeners(&mut self) {
         let mut network = self.network.borrow_mut();
         network.is_listening[self.index] = false;
         network.closed = Some(network.now);
@@ -370,17 +380,27 @@ impl Drop for Stream {
     }
 }
 
-/// A service that counts requests and errors.
+/// A service that counts requests and errors, and keeps the ends of connections.
 #[derive(Default)]
 struct Counting {
     answered: AtomicUsize,
     errors: AtomicUsize,
+    ends: Mutex<HashMap<SocketAddr, Vec<End>>>,
 }
 
+/// The request of a connection that has ended, its outcome and its duration.
+type End = (Vec<u8>, Outcome, Duration);
+
 impl Service for Counting {
-    fn answer(&self, _: IpAddr, request: &[u8]) -> Vec<u8> {
+    fn answer(&self, _: SocketAddr, request: &[u8]) -> Vec<u8> {
         self.answered.fetch_add(1, Ordering::Relaxed);
         process(request)
+    }
+
+    fn on_end(&self, ended: &Ended<'_>) {
+        let end = (ended.request.to_vec(), ended.outcome, ended.duration);
+        let mut ends = self.ends.lock().unwrap();
+        ends.entry(ended.peer).or_default().push(end);
     }
 
     fn on_error(&self, _: &io::Error) {
@@ -625,6 +645,7 @@ impl Simulation {
         let reached_deadline = network
             .closed
             .is_some_and(|closed| closed >= stopped + held);
+        let mut ends = self.service.ends.lock().unwrap();
         for (number, peer) in network.connections.iter().enumerate() {
             let judged = match (peer.queued, peer.accepted) {
                 (Some(queued), None) if queued < stopped && !reached_deadline => {
@@ -632,11 +653,15 @@ impl Simulation {
                 }
                 (_, Some(accepted)) => {
                     let deadline = (accepted + held).min((stopped + held).max(accepted));
-                    check(peer, accepted, deadline, self.late)
+                    let ends = ends.remove(&address(number)).unwrap_or_default();
+                    check(peer, accepted, deadline, self.late, &ends)
                 }
                 _ => Ok(()),
             };
             judged.map_err(|problem: String| format!("connection {number}: {problem}"))?;
+        }
+        if !ends.is_empty() {
+            return Err("the end of a connection is reported that was not accepted".into());
         }
         let count = |is: fn(&Connection) -> bool| {
             network.connections.iter().filter(|peer| is(peer)).count()
@@ -662,6 +687,7 @@ fn check(
     accepted: Instant,
     deadline: Instant,
     late: Duration,
+    ends: &[End],
 ) -> Result<(), String> {
     let soon = Duration::from_secs(1) + 20 * late;
     let closed = peer.closed.ok_or("it is never closed")?;
@@ -699,6 +725,38 @@ fn check(
     let in_time = complete.is_some_and(|complete| complete.max(accepted) + soon < deadline);
     if in_time && !peer.was_reset && (peer.written != reply || !peer.half_closed) {
         return Err("it has no whole reply".into());
+    }
+    check_reported_end(peer, closed - accepted, closed >= deadline, ends)
+}
+
+/// Judges what the service was told about the end of a connection that was held for `held`.
+fn check_reported_end(
+    peer: &Connection,
+    held: Duration,
+    is_overdue: bool,
+    ends: &[End],
+) -> Result<(), String> {
+    let [(request, outcome, duration)] = ends else {
+        return Err(format!("its end is reported {} times", ends.len()));
+    };
+    let first = peer.sent.iter().position(|byte| *byte == b'\n');
+    let whole = &peer.sent[..first.map_or(peer.sent.len(), |at| at + 1)];
+    if !whole.starts_with(request) {
+        return Err("another request is reported".into());
+    }
+    let expected = match (peer.half_closed, is_overdue) {
+        (true, _) if !request.is_empty() => Outcome::Replied,
+        (_, true) => Outcome::TimedOut,
+        (_, false) if request.is_empty() => Outcome::Silent,
+        (_, false) => Outcome::Reset,
+    };
+    if (*outcome, *duration) != (expected, held) {
+        return Err(format!(
+            "{outcome:?} after {duration:?} is reported, not {expected:?} after {held:?}"
+        ));
+    }
+    if *outcome == Outcome::Replied && request != whole {
+        return Err("a part of its request is reported".into());
     }
     Ok(())
 }
@@ -863,12 +921,12 @@ const FAULTS: &[Fault] = &[
             ),
             (
                 PLACES,
-                "    /// Drops the value at this place.",
+                "    /// Removes the value at this place,",
                 "    pub(super) fn renew(&mut self, number: usize, deadline: Instant) {
                      self.slots[number].deadline = deadline;
                  }
 
-                 /// Drops the value at this place.",
+                 /// Removes the value at this place,",
             ),
         ],
     ),
@@ -884,8 +942,24 @@ const FAULTS: &[Fault] = &[
         "closes late at a deadline",
         &[(
             LOOP,
-            "deadline <= now => self",
-            "deadline < now - MARGIN => self",
+            "if deadline <= now => {",
+            "if deadline < now - MARGIN => {",
+        )],
+    ),
+    (
+        "reports a deadline as a reset",
+        &[(
+            LOOP,
+            "Cause::Deadline => Outcome::TimedOut,",
+            "Cause::Deadline => Outcome::Reset,",
+        )],
+    ),
+    (
+        "reports a reply that was not sent whole",
+        &[(
+            LOOP,
+            "_ if exchange.has_replied() && !request.is_empty() => Outcome::Replied,",
+            "_ if exchange.next() != Next::Read => Outcome::Replied,",
         )],
     ),
     (

@@ -15,7 +15,10 @@ mod common {
 }
 
 use std::fs::{self, File, OpenOptions};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket,
+};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         trial(full_disk_loses_no_reply_and_counts_missing_requests, []),
         trial(size_limit_loses_no_reply_and_counts_missing_requests, []),
         trial(handed_over_listener_is_served_with_its_queue, []),
+        trial(handed_over_listeners_of_two_families_are_served, [&IPV6]),
         trial(unfit_socket_fails_with_one_line, []),
         trial(restarts_on_a_shared_socket_lose_no_request, []),
         trial(server_that_shares_its_socket_stops_at_once, []),
@@ -414,6 +418,39 @@ fn handed_over_listener_is_served_with_its_queue() {
     assert!(stderr.is_empty(), "{stderr:?}");
 }
 
+/// SPEC: LOG-1, TIME-5
+fn handed_over_listeners_of_two_families_are_served() {
+    let listeners = ["127.0.0.1:0", "[::1]:0"].map(|any| TcpListener::bind(any).unwrap());
+    let addresses = listeners
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap());
+    let mut early = addresses.map(Connection::connect);
+    let [ipv4, ipv6] = listeners;
+    // The second socket takes the place of standard error, which then goes to standard output.
+    let script = "exec 3<&0 4<&2 0</dev/null 2>&1; LISTEN_PID=$$ exec \"$0\" \"$@\"";
+    let mut command = server_by(&["sh", "-c", script], &["--timeout", "10"]);
+    command.stdin(OwnedFd::from(ipv4)).env("LISTEN_FDS", "2");
+    let server = Server::spawn(command, Stdio::piped(), OwnedFd::from(ipv6).into());
+    for address in addresses {
+        let ready = format!("Servidor rodando em {address}");
+        assert_eq!(server.stdout.next_line(), ready);
+    }
+    for client in &mut early {
+        client.send(b"early\n");
+        assert_eq!(client.reply(), b"EARLY");
+    }
+    drop(early);
+    for address in addresses {
+        exchange(address, 10);
+    }
+    let (stdout, _) = server.stop();
+    assert_eq!(stdout.len(), 2 * (2 + 2 * 10), "{stdout:?}");
+    for address in addresses {
+        let refused = TcpStream::connect(address).map_err(|error| error.kind());
+        assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
+    }
+}
+
 fn unfit_socket_fails_with_one_line() {
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
     let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -425,7 +462,8 @@ fn unfit_socket_fails_with_one_line() {
         (bound.into(), "1", "it does not listen"),
         (datagrams.into(), "1", "not a valid tcp socket"),
         (file.into(), "1", "is not a socket"),
-        (listener.into(), "2", "2 sockets were passed"),
+        // The script passes it twice; the third is not open.
+        (listener.into(), "3", "number 3 of 3"),
     ];
     for (socket, count, cause) in sockets {
         let mut command = handing_over(socket, &[], &[]);

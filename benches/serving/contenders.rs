@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,7 +97,7 @@ pub fn run_as(number: usize) {
 
 fn run(listener: TcpListener, service: &dyn Service) {
     let most = NonZeroUsize::new(MAX_CONNECTIONS).expect("more than 0");
-    let server = Server::new(listener, TIMEOUT, most).expect("the server starts");
+    let server = Server::new([listener], TIMEOUT, most).expect("the server starts");
     server.run(service).expect("the server runs");
 }
 
@@ -105,8 +105,8 @@ fn run(listener: TcpListener, service: &dyn Service) {
 struct Console(Log);
 
 impl Service for Console {
-    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8> {
-        self.0.request(peer, request);
+    fn answer(&self, peer: SocketAddr, request: &[u8]) -> Vec<u8> {
+        self.0.request(peer.ip(), request);
         process(request)
     }
 }

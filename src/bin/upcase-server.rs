@@ -4,7 +4,7 @@ mod cli;
 
 use std::fs::{self, File};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -27,9 +27,9 @@ use upcase::transcript::{self, Log, Transcript, Warnings};
 /// take less than a second.
 const LOG_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// How many file descriptors are for the standard streams, the listener, the signals and the log, and
-/// for some that the program was started with.
-const RESERVED_DESCRIPTORS: usize = 14;
+/// How many file descriptors are for the standard streams, the signals and the log, and for some that
+/// the program was started with.
+const RESERVED_DESCRIPTORS: usize = 13;
 
 /// The signals that stop the server.
 const STOPPING: [Signal; 5] = [
@@ -65,7 +65,7 @@ Examples:
   upcase-server --bind '[::]:8080'           IPv6 and IPv4
   upcase-server --bind 127.0.0.1:0 --quiet   a free port, for this machine only
 
-If systemd's socket activation passes a listening socket, the server uses it and ignores --bind.
+If systemd's socket activation passes listening sockets, the server uses them and ignores --bind.
 
 Standard output gets a line with the address, then two lines for each request. SIGINT, SIGTERM,
 SIGHUP and SIGQUIT stop the server when the open exchanges are done. A second signal ends it at once.
@@ -109,20 +109,22 @@ fn count(text: &str) -> Result<NonZeroUsize, String> {
 /// The transformation with a transcript.
 struct Console {
     log: Log,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     quiet: bool,
 }
 
 impl Service for Console {
-    fn answer(&self, peer: IpAddr, request: &[u8]) -> Vec<u8> {
+    fn answer(&self, peer: SocketAddr, request: &[u8]) -> Vec<u8> {
         if !self.quiet {
-            self.log.request(peer, request);
+            self.log.request(peer.ip(), request);
         }
         process(request)
     }
 
     fn on_start(&self) {
-        self.log.ready(self.address);
+        for address in &self.addresses {
+            self.log.ready(*address);
+        }
     }
 
     fn on_error(&self, error: &io::Error) {
@@ -147,18 +149,18 @@ fn main() -> ExitCode {
 fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     // First, so that no signal is lost.
     let signals = signals().map_err(|error| format!("cannot handle signals: {error}"))?;
-    let listener = match handed_over()? {
-        Some(listener) => listener,
-        None => listen(arguments.bind).map_err(|error| {
+    let mut listeners = handed_over()?;
+    if listeners.is_empty() {
+        listeners.push(listen(arguments.bind).map_err(|error| {
             format!(
                 "cannot listen on {}: {error}; choose an address of this machine and a port that \
                  is free and not reserved, with --bind IP:PORT (port 0 picks one)",
                 arguments.bind
             )
-        })?,
-    };
-    let max_connections = within_descriptors(arguments.max_connections);
-    let server = Server::new(listener, arguments.timeout, max_connections);
+        })?);
+    }
+    let max_connections = within_descriptors(arguments.max_connections, listeners.len());
+    let server = Server::new(listeners, arguments.timeout, max_connections);
     let server = server.map_err(|error| format!("cannot start: {error}"))?;
 
     // The main thread waits for the end: the server's, or a second signal.
@@ -169,7 +171,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     let log_threads = LogThreads::start(transcript, warnings)?;
     let console = Console {
         log: log.clone(),
-        address: server.address(),
+        addresses: server.addresses().to_vec(),
         quiet: arguments.quiet,
     };
     start("server", move || {
@@ -235,36 +237,33 @@ impl LogThreads {
     }
 }
 
-/// The listener that the program was started with, if there is one (systemd's socket activation).
-fn handed_over() -> Result<Option<TcpListener>, String> {
+/// The listeners that the program was started with (systemd's socket activation).
+fn handed_over() -> Result<Vec<TcpListener>, String> {
     let mut sockets = ListenFd::from_env();
-    if sockets.len() > 1 {
-        return Err(format!(
-            "{} sockets were passed, but the server uses only one; keep one ListenStream= in the \
-             socket unit",
-            sockets.len()
-        ));
-    }
-    let unfit = |reason: String| {
-        format!("cannot serve the passed socket: {reason}; it must be a listening TCP socket")
+    let count = sockets.len();
+    let take = |number| {
+        let unfit = |reason: String| {
+            format!(
+                "cannot serve the passed socket, number {} of {count}: {reason}; it must be a \
+                 listening TCP socket",
+                number + 1
+            )
+        };
+        let taken = sockets.take_tcp_listener(number);
+        let taken = taken.map_err(|error| unfit(error.to_string()))?;
+        let listener = taken.ok_or_else(|| unfit("it is missing".into()))?;
+        match SockRef::from(&listener).is_listener() {
+            Ok(true) => Ok(listener),
+            Ok(false) => Err(unfit("it does not listen".into())),
+            Err(error) => Err(unfit(error.to_string())),
+        }
     };
-    let Some(listener) = sockets
-        .take_tcp_listener(0)
-        .map_err(|error| unfit(error.to_string()))?
-    else {
-        return Ok(None);
-    };
-    match SockRef::from(&listener).is_listener() {
-        Ok(true) => {}
-        Ok(false) => return Err(unfit("it does not listen".into())),
-        Err(error) => return Err(unfit(error.to_string())),
-    }
-    Ok(Some(listener))
+    (0..count).map(take).collect()
 }
 
 /// Raises the limit of file descriptors to its maximum. Returns the number of connections that it
-/// allows, and at most `wanted`.
-fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
+/// allows with this number of listeners, and at most `wanted`.
+fn within_descriptors(wanted: Option<NonZeroUsize>, listeners: usize) -> NonZeroUsize {
     const NOFILE: Resource = Resource::RLIMIT_NOFILE;
     if let Ok((_, hard)) = getrlimit(NOFILE) {
         // If this fails, the limit stays as it was.
@@ -272,7 +271,8 @@ fn within_descriptors(wanted: Option<NonZeroUsize>) -> NonZeroUsize {
     }
     let limit = getrlimit(NOFILE).map_or(u64::MAX, |(soft, _)| soft);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let most = limit.saturating_sub(RESERVED_DESCRIPTORS + descriptors());
+    let others = RESERVED_DESCRIPTORS + listeners + descriptors(listeners);
+    let most = limit.saturating_sub(others);
     let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
     if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
         cli::report::<Arguments>(format_args!(

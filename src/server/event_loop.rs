@@ -11,22 +11,24 @@
 //!   that sends endlessly does not delay the others.
 //! - The world reports only changes. So the loop assumes that a connection is queued until `accept`
 //!   finds none, and that a peer has sent more until a read finds nothing.
-//! - An error in an exchange, or a panic of the service, ends that exchange and nothing else.
+//! - An error in an exchange, or a panic of the service, ends that exchange and nothing else. The
+//!   service is told the end of every connection.
 //! - Nothing changes the deadline of a connection. Bytes that come after it are not read, however
 //!   late the loop is.
-//! - To stop, the loop accepts queued connections until none is left, closes the listener, and ends
+//! - To stop, the loop accepts queued connections until none is left, closes the listeners, and ends
 //!   with the last exchange.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use super::MAX_TIMEOUT;
 use super::places::Places;
-use super::{MAX_TIMEOUT, Service};
+use super::service::{Ended, Outcome, Service};
 use crate::exchange::{Duplex, Exchange, Next};
 
-/// The length of a listener's queue. After a stop, a loop accepts no more than this.
+/// The length of a listener's queue.
 pub const BACKLOG: usize = 4096;
 
 /// How many connections are accepted in a turn.
@@ -57,7 +59,7 @@ pub enum Interest {
 /// Something that has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A connection was queued at the listener.
+    /// A connection was queued at a listener.
     Queued,
     /// The connection at this place can be read or written to.
     Ready(usize),
@@ -65,7 +67,7 @@ pub enum Event {
     Stop,
 }
 
-/// The world around an event loop: a listener, its connections, and a clock.
+/// The world around an event loop: listeners, their connections, and a clock.
 pub trait World {
     /// A connection, which does not block.
     type Stream: Duplex;
@@ -73,21 +75,24 @@ pub trait World {
     /// The time.
     fn now(&self) -> Instant;
 
-    /// Takes the first queued connection. Returns it with its peer's address.
+    /// Takes a queued connection. Returns it with its peer's address.
     ///
     /// # Errors
     /// [`ErrorKind::WouldBlock`] if none is queued; an [`Event::Queued`] will report the next.
     /// Otherwise the system's.
-    fn accept(&mut self) -> io::Result<(Self::Stream, IpAddr)>;
+    fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)>;
 
-    /// Whether a connection is queued. `false` once another loop has closed the shared listener.
+    /// Whether a connection is queued. `false` once another loop has closed the shared listeners.
     ///
     /// # Errors
     /// The system's.
     fn has_queued(&mut self) -> io::Result<bool>;
 
-    /// Closes this loop's handle of the listener. The listener closes with its last handle.
-    fn close_listener(&mut self);
+    /// How many connections can be queued. After a stop, a loop accepts no more than this.
+    fn queue_length(&self) -> usize;
+
+    /// Closes this loop's handles of the listeners. A listener closes with its last handle.
+    fn close_listeners(&mut self);
 
     /// Asks for an [`Event::Ready`] of this `place` whenever `stream` becomes ready, and at once if it
     /// is. This replaces an earlier interest.
@@ -119,7 +124,18 @@ pub struct EventLoop<W: World> {
 struct Connection<S> {
     exchange: Exchange,
     stream: S,
-    peer: IpAddr,
+    peer: SocketAddr,
+    accepted: Instant,
+}
+
+/// What ended a connection.
+#[derive(Clone, Copy)]
+enum Cause {
+    /// The peer closed it, or it failed.
+    Peer,
+    Deadline,
+    /// The service panicked, or the system failed.
+    Server,
 }
 
 /// A server that was told to stop.
@@ -127,7 +143,7 @@ struct Stopping {
     /// When all connections are closed.
     end: Instant,
     /// How many more connections to accept: at first the length of the queue. Connections that come
-    /// later are for another process that may share the listener.
+    /// later are for another process that may share a listener.
     queued: usize,
 }
 
@@ -180,7 +196,7 @@ impl<W: World> EventLoop<W> {
             match event {
                 Event::Queued => self.may_be_queued = true,
                 Event::Ready(place) => ready.push(place),
-                Event::Stop => self.stop(world.now()),
+                Event::Stop => self.stop(world),
             }
         }
         ready.sort_unstable();
@@ -188,7 +204,7 @@ impl<W: World> EventLoop<W> {
         for place in ready {
             self.advance(place, world, service);
         }
-        self.close_overdue(world.now());
+        self.close_overdue(world, service);
         self.accept(world, service);
         self.stop_listening(world);
     }
@@ -200,7 +216,7 @@ impl<W: World> EventLoop<W> {
             return;
         };
         if deadline <= world.now() {
-            return self.places.remove(place); // these bytes come too late (SPEC TIME-2)
+            return self.end(place, Cause::Deadline, world, service); // too late (SPEC TIME-2)
         }
         let peer = connection.peer;
         let mut stream = ReadLimited {
@@ -214,8 +230,8 @@ impl<W: World> EventLoop<W> {
         }));
         let waits = matches!(&advanced, Ok(Err(error)) if error.kind() == ErrorKind::WouldBlock);
         if !waits {
-            // It is over or has failed. That affects no other peer.
-            self.places.remove(place);
+            let cause = advanced.map_or(Cause::Server, |_| Cause::Peer);
+            self.end(place, cause, world, service);
         } else if stream.reads_left == 0 {
             self.unfinished.push(place);
         } else {
@@ -224,19 +240,53 @@ impl<W: World> EventLoop<W> {
                 _ => Interest::Readable,
             };
             if let Err(error) = world.watch(&mut connection.stream, place, interest) {
-                self.places.remove(place);
-                report(service, &error);
+                self.end(place, Cause::Server, world, service);
+                report(|| service.on_error(&error));
             }
         }
     }
 
-    fn close_overdue(&mut self, now: Instant) {
+    fn close_overdue(&mut self, world: &W, service: &(impl Service + ?Sized)) {
+        let now = world.now();
         for _ in 0..CLOSES {
             match self.places.next() {
-                Some((deadline, place)) if deadline <= now => self.places.remove(place),
+                Some((deadline, place)) if deadline <= now => {
+                    self.end(place, Cause::Deadline, world, service);
+                }
                 _ => return,
             }
         }
+    }
+
+    /// Closes the connection at `place`. That affects no other peer.
+    fn end(&mut self, place: usize, cause: Cause, world: &W, service: &(impl Service + ?Sized)) {
+        let Some(Connection {
+            exchange,
+            stream,
+            peer,
+            accepted,
+        }) = self.places.remove(place)
+        else {
+            return;
+        };
+        drop(stream);
+        let request = exchange.request();
+        let outcome = match cause {
+            _ if exchange.has_replied() && !request.is_empty() => Outcome::Replied,
+            Cause::Server => Outcome::Failed,
+            Cause::Deadline => Outcome::TimedOut,
+            Cause::Peer if request.is_empty() => Outcome::Silent,
+            Cause::Peer => Outcome::Reset,
+        };
+        let duration = world.now().saturating_duration_since(accepted);
+        report(|| {
+            service.on_end(&Ended {
+                peer,
+                request,
+                outcome,
+                duration,
+            });
+        });
     }
 
     fn can_accept(&self) -> bool {
@@ -263,7 +313,7 @@ impl<W: World> EventLoop<W> {
                     ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
                     _ => {
                         self.pause = Some(world.now() + PAUSE);
-                        return report(service, &error);
+                        return report(|| service.on_error(&error));
                     }
                 },
             }
@@ -273,11 +323,12 @@ impl<W: World> EventLoop<W> {
     fn begin(
         &mut self,
         stream: W::Stream,
-        peer: IpAddr,
+        peer: SocketAddr,
         world: &mut W,
         service: &(impl Service + ?Sized),
     ) {
-        let mut deadline = world.now() + self.timeout;
+        let accepted = world.now();
+        let mut deadline = accepted + self.timeout;
         if let Some(stopping) = &mut self.stopping {
             deadline = deadline.min(stopping.end);
             stopping.queued -= 1;
@@ -286,21 +337,22 @@ impl<W: World> EventLoop<W> {
             exchange: Exchange::new(),
             stream,
             peer,
+            accepted,
         };
         let place = self.places.insert(deadline, connection);
         // Often the request has come with the connection.
         self.advance(place, world, service);
     }
 
-    fn stop(&mut self, now: Instant) {
+    fn stop(&mut self, world: &W) {
         self.may_be_queued = true; // its event may still be pending
-        self.stopping.get_or_insert(Stopping {
-            end: now + self.timeout,
-            queued: BACKLOG,
+        self.stopping.get_or_insert_with(|| Stopping {
+            end: world.now() + self.timeout,
+            queued: world.queue_length(),
         });
     }
 
-    /// Closes the listener of a stopped server as soon as no connection is queued.
+    /// Closes the listeners of a stopped server as soon as no connection is queued.
     fn stop_listening(&mut self, world: &mut W) {
         let Some(stopping) = self.stopping.as_ref().filter(|_| self.is_listening) else {
             return;
@@ -309,15 +361,15 @@ impl<W: World> EventLoop<W> {
             || stopping.queued == 0
             || self.places.is_full() && world.has_queued().is_ok_and(|queued| !queued);
         if is_queue_empty || stopping.end <= world.now() {
-            world.close_listener();
+            world.close_listeners();
             self.is_listening = false;
         }
     }
 }
 
-/// Reports `error`. A panic of the service does not end the loop.
-fn report(service: &(impl Service + ?Sized), error: &io::Error) {
-    let _ = catch_unwind(AssertUnwindSafe(|| service.on_error(error)));
+/// Calls the service. Its panic does not end the loop.
+fn report(call: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(call));
 }
 
 /// A stream that allows a limited number of reads in one turn. The next fails with `WouldBlock`.

@@ -86,14 +86,10 @@ impl<T> Places<T> {
         Some((place.deadline, place.value.as_mut()?))
     }
 
-    /// Drops the value at this place.
-    pub(super) fn remove(&mut self, number: usize) {
-        let Some(place) = self.slots.get_mut(number) else {
-            return;
-        };
-        if place.value.take().is_none() {
-            return;
-        }
+    /// Removes the value at this place, and returns it; `None` if the place is free.
+    pub(super) fn remove(&mut self, number: usize) -> Option<T> {
+        let place = self.slots.get_mut(number)?;
+        let value = place.value.take()?;
         let (older, newer) = (place.older, place.newer);
         match older {
             Some(older) => self.slots[older].newer = newer,
@@ -105,6 +101,7 @@ impl<T> Places<T> {
         }
         self.free.push(number);
         self.count -= 1;
+        Some(value)
     }
 
     /// The next deadline, and the place that has it.

@@ -1,16 +1,18 @@
 //! The world of real sockets. `mio` waits for them.
 
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, Shutdown, TcpListener};
+use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
 
-use super::event_loop::{Event, Interest, World};
+use super::event_loop::{BACKLOG, Event, Interest, World};
 use crate::exchange::Duplex;
 
+/// The token of the events of all listeners.
 const LISTENER: Token = Token(usize::MAX);
 const STOP: Token = Token(usize::MAX - 1);
 
@@ -20,12 +22,13 @@ const EVENTS: usize = 256;
 pub(super) struct Sockets {
     poll: Poll,
     events: Events,
-    listener: Option<Listener>,
-    /// Whether one of the loops that share the listener has closed its handle.
+    /// The next one to accept from is the first. There is none after the close.
+    listeners: VecDeque<Listener>,
+    /// Whether one of the loops that share the listeners has closed its handles.
     is_closed: Arc<AtomicBool>,
 }
 
-/// This loop's own descriptor of the shared listener. The listener closes with the last of them.
+/// This loop's own descriptor of a shared listener. The listener closes with the last of them.
 struct Listener {
     own: mio::net::TcpListener,
     shared: Arc<TcpListener>,
@@ -38,22 +41,25 @@ pub(super) struct Socket {
 }
 
 impl Sockets {
-    pub(super) fn new(shared: Arc<TcpListener>, is_closed: Arc<AtomicBool>) -> io::Result<Self> {
+    pub(super) fn new(shared: &[Arc<TcpListener>], is_closed: Arc<AtomicBool>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let mut own = mio::net::TcpListener::from_std(shared.try_clone()?);
-        poll.registry()
-            .register(&mut own, LISTENER, mio::Interest::READABLE)?;
+        let listen = |shared: &Arc<TcpListener>| {
+            let shared = Arc::clone(shared);
+            let own = watch(&shared, &poll)?;
+            Ok(Listener { own, shared })
+        };
+        let listeners = shared.iter().map(listen).collect::<io::Result<_>>()?;
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS),
-            listener: Some(Listener { own, shared }),
+            listeners,
             is_closed,
         })
     }
 
-    /// Whether this loop still has the listener.
+    /// Whether this loop still has the listeners.
     pub(super) fn is_listening(&self) -> bool {
-        self.listener.is_some()
+        !self.listeners.is_empty()
     }
 
     /// Wakes this loop for [`Event::Stop`], from any thread.
@@ -81,6 +87,14 @@ impl Sockets {
     }
 }
 
+/// A new descriptor of `listener`, of whose queue `poll` reports the state and the changes.
+fn watch(listener: &TcpListener, poll: &Poll) -> io::Result<mio::net::TcpListener> {
+    let mut own = mio::net::TcpListener::from_std(listener.try_clone()?);
+    poll.registry()
+        .register(&mut own, LISTENER, mio::Interest::READABLE)?;
+    Ok(own)
+}
+
 impl World for Sockets {
     type Stream = Socket;
 
@@ -88,33 +102,41 @@ impl World for Sockets {
         Instant::now()
     }
 
-    fn accept(&mut self) -> io::Result<(Socket, IpAddr)> {
-        let listener = self.listener.as_ref().ok_or(ErrorKind::WouldBlock)?;
-        let (stream, peer) = listener.own.accept()?;
-        let socket = Socket {
-            stream,
-            watched: None,
-        };
-        Ok((socket, peer.ip()))
+    fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
+        for _ in 0..self.listeners.len() {
+            self.listeners.rotate_left(1); // so that each has its turn
+            match self.listeners[0].own.accept() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                accepted => {
+                    let (stream, peer) = accepted?;
+                    let watched = None;
+                    return Ok((Socket { stream, watched }, peer));
+                }
+            }
+        }
+        Err(ErrorKind::WouldBlock.into())
     }
 
     fn has_queued(&mut self) -> io::Result<bool> {
         if self.is_closed.load(Ordering::SeqCst) {
             return Ok(false);
         }
-        let listener = self.listener.as_ref().ok_or(ErrorKind::NotConnected)?;
         // A new poll reports the current state and not only changes.
         let mut poll = Poll::new()?;
-        let mut listener = mio::net::TcpListener::from_std(listener.shared.try_clone()?);
-        poll.registry()
-            .register(&mut listener, LISTENER, mio::Interest::READABLE)?;
+        let listeners = self.listeners.iter();
+        let watched = listeners.map(|listener| watch(&listener.shared, &poll));
+        let _watched = watched.collect::<io::Result<Vec<_>>>()?;
         let mut events = Events::with_capacity(1);
         poll.poll(&mut events, Some(Duration::ZERO))?;
         Ok(!events.is_empty())
     }
 
-    fn close_listener(&mut self) {
-        self.listener = None;
+    fn queue_length(&self) -> usize {
+        BACKLOG * self.listeners.len()
+    }
+
+    fn close_listeners(&mut self) {
+        self.listeners.clear();
         self.is_closed.store(true, Ordering::SeqCst);
     }
 
