@@ -65,7 +65,7 @@
 //!
 //! # Features
 //!
-//! `cli` (the default) is for the two programs and includes `server`. A user of the library can leave
+//! `cli` (the default) is for the two programs: it includes `server`, and adds the log. A user of the library can leave
 //! it out: with `default-features = false` the crate has no dependencies. `arbitrary` includes
 //! `conformance` and adds the bodies of the fuzz targets.
 //!
@@ -75,6 +75,8 @@
 //! mapping is that of Unicode 17.0.0 with any toolchain: the table is part of this crate. There is no
 //! encryption, no authentication, no locale-dependent casing and no normalisation.
 
+#[cfg(feature = "cli")]
+pub mod address;
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -82,10 +84,11 @@ pub mod deadline;
 pub mod escape;
 pub mod exchange;
 pub mod framing;
+#[cfg(feature = "cli")]
+pub mod log;
 mod process;
 #[cfg(feature = "server")]
 pub mod server;
-pub mod transcript;
 
 pub use process::{Buffer, LIMIT, clip, process, process_into, upper};
 

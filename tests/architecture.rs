@@ -17,8 +17,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("framing", &["process"]),
     ("exchange", &["deadline", "framing", "process"]),
     ("client", &["deadline", "process"]),
-    ("transcript", &["escape", "process"]),
+    ("address", &["escape"]),
     ("server", &["exchange"]),
+    ("log", &["address", "escape", "process", "server"]),
     ("conformance::clauses", &[]),
     ("conformance::reference", &[]),
     (

@@ -4,10 +4,15 @@ mod common {
     pub mod inputs;
 }
 
+use std::time::Duration;
+
 use common::inputs::{self, Bytes};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
-use upcase::conformance::{Violation, fuzz, laws, reference};
+use upcase::conformance::laws::{self, LITERAL};
+use upcase::conformance::{Violation, fuzz, reference};
+use upcase::log::{self, Format};
+use upcase::server::{Ended, Outcome};
 use upcase::{Buffer, client, clip, escape, process, process_into, upper};
 
 /// By default proptest would write the failures that it finds beside this file.
@@ -34,6 +39,24 @@ fn holds_by_target(target: &str, bytes: &Bytes) -> Result<(), TestCaseError> {
 
 fn failed(violation: &Violation) -> TestCaseError {
     TestCaseError::fail(violation.to_string())
+}
+
+/// The line of a JSON log about a client whose `request` was answered.
+fn in_json(request: &[u8]) -> String {
+    let (log, writer, _) = log::channel(Format::Json);
+    log.connection(&Ended {
+        peer: ([127, 0, 0, 1], 50_000).into(),
+        request,
+        outcome: Outcome::Replied,
+        duration: Duration::from_millis(12),
+    });
+    log.close();
+    let mut out = Vec::new();
+    writer.run(&mut out);
+    let out = String::from_utf8(out).unwrap();
+    let (line, totals) = out.split_once('\n').expect("two lines");
+    assert_eq!(totals.lines().count(), 1, "{out}");
+    line.to_owned()
 }
 
 proptest! {
@@ -125,5 +148,19 @@ proptest! {
             _ => reference::literal(&input),
         };
         prop_assert_eq!(escape::text(&input), expected);
+    }
+
+    /// SPEC: LOG-3, LOG-6
+    #[test]
+    fn a_json_log_has_literals_of_request_and_reply(
+        request in prop_oneof![inputs::requests(), inputs::invisible()],
+    ) {
+        let line = in_json(&request);
+        let connection: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for (key, bytes) in [("request", &*request), ("reply", &*process(&request))] {
+            let shown = |_: &[u8]| connection[key].as_str().unwrap().as_bytes().to_vec();
+            LITERAL.check(&shown, bytes).map_err(|violation| failed(&violation))?;
+            prop_assert_eq!(&connection[format!("{key}_bytes")], bytes.len());
+        }
     }
 }

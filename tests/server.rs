@@ -14,24 +14,25 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use assert_cmd::cargo::{cargo_bin, cargo_bin_cmd};
+use assert_cmd::cargo::cargo_bin_cmd;
 use common::connection::Connection;
 use common::listener::queued;
 use common::process::PATIENCE;
-use common::server::Server;
+use common::server::{Server, server_command};
 use common::spec::blocks;
 use common::stop::{missing, stop_listening};
 use common::wait::wait_until;
 use predicates::str::{contains, is_match};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use serde_json::Value;
 use socket2::SockRef;
 use upcase::LIMIT;
-use upcase::server::{self, MAX_TIMEOUT, Service, StopHandle};
+use upcase::server::{self, Ended, MAX_TIMEOUT, Outcome, Service, StopHandle};
 
 /// The console block of `side` in SPEC.md.
 fn console(side: &str) -> String {
@@ -257,6 +258,12 @@ fn three_hundred_stalled_clients_do_not_delay_others() {
     }
 }
 
+/// Makes the close of the connection a reset.
+fn reset_by_close(client: &Connection) {
+    let socket = SockRef::from(&client.0);
+    socket.set_linger(Some(Duration::ZERO)).unwrap();
+}
+
 /// SPEC: TIME-4
 #[test]
 fn reset_connection_does_not_affect_others() {
@@ -266,9 +273,7 @@ fn reset_connection_does_not_affect_others() {
     for request in [&b""[..], b"incomplete", b"complete\n"] {
         let mut client = server.connect();
         client.send(request);
-        // Now the close is a reset.
-        let socket = SockRef::from(&client.0);
-        socket.set_linger(Some(Duration::ZERO)).unwrap();
+        reset_by_close(&client);
     }
     waiting.send(b"ing\n");
     assert_eq!(waiting.reply(), b"WAITING");
@@ -315,7 +320,7 @@ fn quiet_server_prints_only_its_address() {
 #[track_caller]
 fn start_with_unread_stdout(options: &[&str]) -> (Server, PipeReader, PipeWriter) {
     let (mut reader, writer) = io::pipe().unwrap();
-    let mut command = Command::new(cargo_bin!("upcase-server"));
+    let mut command = server_command(&[]);
     command.args(["--bind", "127.0.0.1:0"]).args(options);
     let stdout = writer.try_clone().unwrap().into();
     let server = Server::spawn(command, stdout, Stdio::piped());
@@ -327,6 +332,198 @@ fn start_with_unread_stdout(options: &[&str]) -> (Server, PipeReader, PipeWriter
     }
     let line = String::from_utf8(line).unwrap();
     (server.ready(line.trim_end()), reader, writer)
+}
+
+/// SPEC: LOG-2
+#[test]
+fn connection_without_a_byte_prints_nothing() {
+    let server = Server::start(&["--timeout", "0.3"]);
+    drop(server.connect());
+    reset_by_close(&server.connect());
+    let mut client = server.connect();
+    client.0.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.reply(), b"");
+    assert_eq!(
+        server.connect().reply(),
+        b"",
+        "it is closed at its deadline"
+    );
+    assert_eq!(server.reply_to(b" \n"), b"");
+    assert_eq!(server.stop().0, ["Recebido de 127.0.0.1:", "b''"]);
+}
+
+/// The JSON object in `line`.
+#[track_caller]
+fn object(line: &str) -> serde_json::Map<String, Value> {
+    let parsed = serde_json::from_str(line);
+    parsed.unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+/// How a client behaves, and its line in the JSON log: request, reply and outcome.
+type Visit = (
+    fn(&mut Connection),
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+);
+
+const VISITS: [Visit; 9] = [
+    // A client.
+    (
+        ask,
+        r"b'  Ol\xffa \'\x0a'",
+        Some(r"b'OL\xffA \''"),
+        "replied",
+    ),
+    // A request without a line feed, from a client that half-closes.
+    (ask_by_end, "b'hi'", Some("b'HI'"), "replied"),
+    // A request of white space alone.
+    (
+        |client| client.send(b"\n"),
+        r"b'\x0a'",
+        Some("b''"),
+        "replied",
+    ),
+    // A reset by a client that has got its reply.
+    (ask_and_reset, r"b'hi\x0a'", Some("b'HI'"), "replied"),
+    // A request without a line feed, from a client that waits.
+    (stall, "b'hi'", None, "timed-out"),
+    // A slowloris.
+    (drip, "b'...'", None, "timed-out"),
+    // A client that holds a place.
+    (
+        |client| assert_eq!(client.reply(), b""),
+        "b''",
+        None,
+        "timed-out",
+    ),
+    // A port scan, or a health check.
+    (|_| {}, "b''", None, "silent"),
+    (
+        |client| client.0.shutdown(Shutdown::Both).unwrap(),
+        "b''",
+        None,
+        "silent",
+    ),
+];
+
+fn ask(client: &mut Connection) {
+    client.send(b"  Ol\xffa '\nsurplus");
+    assert_eq!(client.reply(), b"OL\xffA '");
+}
+
+fn ask_by_end(client: &mut Connection) {
+    client.send(b"hi");
+    client.0.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(client.reply(), b"HI");
+}
+
+fn ask_and_reset(client: &mut Connection) {
+    client.send(b"hi\n");
+    assert_eq!(client.reply(), b"HI");
+    reset_by_close(client);
+}
+
+fn stall(client: &mut Connection) {
+    client.send(b"hi");
+    assert_eq!(client.reply(), b"");
+}
+
+fn drip(client: &mut Connection) {
+    for _ in 0..3 {
+        client.send(b".");
+        assert!(is_silent(client));
+    }
+    assert_eq!(client.reply(), b"");
+}
+
+/// SPEC: LOG-6
+#[test]
+fn json_log_shows_how_every_connection_ended() {
+    let server = Server::start(&["--log", "json", "--timeout", "1"]);
+    for (visit, request, reply, outcome) in VISITS {
+        let mut client = server.connect();
+        let peer = client.0.local_addr().unwrap().to_string();
+        let start = Instant::now();
+        visit(&mut client);
+        drop(client);
+        let line = server.stdout.next_line();
+        let most = start.elapsed();
+        let line = object(&line);
+        let keys: Vec<_> = line.keys().map(String::as_str).collect();
+        let mut expected = [
+            "time",
+            "peer",
+            "request",
+            "request_bytes",
+            "reply",
+            "reply_bytes",
+            "outcome",
+            "seconds",
+        ];
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!(line["peer"], peer);
+        assert_eq!(line["request"], request);
+        assert_eq!(line["reply"], reply.map_or(Value::Null, Value::from));
+        assert_eq!(line["outcome"], outcome, "{request}");
+        let seconds = line["seconds"].as_f64().unwrap();
+        let least = if outcome == "timed-out" { 1.0 } else { 0.0 };
+        let most = most.as_secs_f64();
+        assert!(
+            (least..=most).contains(&seconds),
+            "{least} {seconds} {most}"
+        );
+    }
+    let (stdout, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+    let [totals] = &stdout[..] else {
+        panic!("not one line: {stdout:?}");
+    };
+    let expected = serde_json::json!({
+        "connections": 9, "replied": 4, "failed": 0, "timed-out": 3, "silent": 2, "reset": 0,
+        "missing": 0,
+    });
+    assert_eq!(object(totals)["totals"], expected);
+}
+
+/// SPEC: LOG-6
+#[test]
+fn json_log_shows_a_reset() {
+    let server = Server::start(&["--log", "json", "--timeout", "10"]);
+    for (request, outcome) in [(&b""[..], "silent"), (b"incomplete", "reset")] {
+        let mut client = server.connect();
+        client.send(request);
+        // The server has read the request before it can see the reset.
+        assert!(is_silent(&client));
+        reset_by_close(&client);
+        drop(client);
+        let line = object(&server.stdout.next_line());
+        assert_eq!(line["outcome"], outcome);
+        assert_eq!(line["request_bytes"], request.len());
+        assert_eq!(line["reply_bytes"], 0);
+    }
+}
+
+/// SPEC: LOG-6
+#[test]
+fn json_log_tells_the_time_of_acceptance() {
+    // RFC 3339 in UTC with milliseconds sorts as it counts.
+    let now = || humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let before = now();
+    let server = Server::start(&["--log", "json", "--timeout", "1"]);
+    let mut client = server.connect();
+    assert_eq!(client.reply(), b"");
+    let after = now();
+    let line = object(&server.stdout.next_line());
+    let time = line["time"].as_str().unwrap();
+    assert!(
+        (&*before..&*after).contains(&time),
+        "{before} {time} {after}"
+    );
+    let accepted = humantime::parse_rfc3339(time).unwrap();
+    let ended = accepted + Duration::from_secs(1);
+    assert!(ended <= humantime::parse_rfc3339(&after).unwrap() + Duration::from_millis(1));
 }
 
 /// SPEC: LOG-4
@@ -354,6 +551,20 @@ fn long_request() -> Vec<u8> {
 fn unread_stdout_delays_no_reply_and_no_stop() {
     let (server, reader, _) = start_with_unread_stdout(&[]);
     // More than the pipe and the queue hold, so some are dropped.
+    let count = 4096 + 400;
+    for _ in 0..count {
+        assert_eq!(server.reply_to(&long_request()).len(), LIMIT - 1);
+    }
+    let (_, stderr) = server.stop();
+    let missing = missing(&stderr);
+    assert!((400..=count).contains(&missing), "{missing} of {count}");
+    drop(reader);
+}
+
+/// SPEC: LOG-4, LOG-6
+#[test]
+fn unread_json_log_delays_no_reply_and_no_stop() {
+    let (server, reader, _) = start_with_unread_stdout(&["--log", "json"]);
     let count = 4096 + 400;
     for _ in 0..count {
         assert_eq!(server.reply_to(&long_request()).len(), LIMIT - 1);
@@ -393,7 +604,7 @@ fn second_signal_still_reports_missing_requests() {
 fn unread_stderr_does_not_stop_the_transcript() {
     let (reader, mut full) = io::pipe().unwrap();
     full.write_all(&vec![b'.'; 65_536]).unwrap(); // as much as a pipe holds
-    let mut command = Command::new(cargo_bin!("upcase-server"));
+    let mut command = server_command(&[]);
     command.args(["--bind", "127.0.0.1:0", "--timeout", "10"]);
     let server = Server::spawn(command, Stdio::piped(), full.into());
     let line = server.stdout.next_line();
@@ -590,7 +801,7 @@ fn restart_on_the_same_port_works_at_once() {
 #[track_caller]
 fn fails(arguments: &[&str], code: i32, pattern: &str) {
     let line = is_match(format!("^upcase-server: [^\n]*{pattern}\n$")).unwrap();
-    cargo_bin_cmd!("upcase-server")
+    assert_cmd::Command::from_std(server_command(&[]))
         .args(arguments)
         .timeout(PATIENCE)
         .assert()
@@ -628,6 +839,7 @@ fn wrong_usage_fails_with_one_line() {
         (&["--timeout", "-1"], seconds),
         (&["--timeout", "NaN"], seconds),
         (&["--timeout", "soon"], seconds),
+        (&["--log", "xml"], "not transcript, json or none"),
         (&["--max-connections", "0"], count),
         (&["--max-connections", "many"], count),
         (&["--quite"], option),
@@ -639,7 +851,9 @@ fn wrong_usage_fails_with_one_line() {
 
 #[test]
 fn help_and_version_are_printed() {
-    let help = cargo_bin_cmd!("upcase-server").arg("--help").assert();
+    let help = assert_cmd::Command::from_std(server_command(&[]))
+        .arg("--help")
+        .assert();
     let mut help = help.success().stderr("");
     for part in [
         "Usage: upcase-server",
@@ -647,7 +861,10 @@ fn help_and_version_are_printed() {
         "0.0.0.0:8080",
         "--timeout",
         "--max-connections",
+        "--log",
         "--quiet",
+        "TIME-6",
+        "TIME-7",
         "Examples:",
         &format!("at most {}", MAX_TIMEOUT.as_secs()),
         &format!("at {LIMIT} bytes"),
@@ -655,14 +872,16 @@ fn help_and_version_are_printed() {
         help = help.stdout(contains(part));
     }
     let version = format!("upcase-server {}\n", env!("CARGO_PKG_VERSION"));
-    let assert = cargo_bin_cmd!("upcase-server").arg("--version").assert();
+    let assert = assert_cmd::Command::from_std(server_command(&[]))
+        .arg("--version")
+        .assert();
     assert.success().stdout(version);
 }
 
 #[test]
 fn help_to_full_disk_fails_without_a_panic() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = Command::new(cargo_bin!("upcase-server"));
+    let mut command = server_command(&[]);
     let output = command.arg("--help").stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let cause = b"upcase-server: cannot write to standard output";
@@ -671,20 +890,18 @@ fn help_to_full_disk_fails_without_a_panic() {
 
 /// A server in this process, which is stopped on drop.
 struct Serving {
-    address: SocketAddr,
     addresses: Vec<SocketAddr>,
     stop: StopHandle,
     ended: mpsc::Receiver<bool>,
 }
 
-/// Serves with the library, two clients at once.
-fn serve(service: &'static dyn Service) -> Serving {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    serve_by([listener], 2, service)
+/// Several listeners on free ports of this machine.
+fn listen<const COUNT: usize>() -> [TcpListener; COUNT] {
+    std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap())
 }
 
 /// Serves `listeners` with the library, `most` clients at once.
-fn serve_by<const COUNT: usize>(
+fn serve<const COUNT: usize>(
     listeners: [TcpListener; COUNT],
     most: usize,
     service: &'static dyn Service,
@@ -695,7 +912,6 @@ fn serve_by<const COUNT: usize>(
     let (running, ended) = mpsc::channel();
     thread::spawn(move || running.send(server.run(service).is_ok()));
     Serving {
-        address: addresses[0],
         addresses,
         stop,
         ended,
@@ -709,21 +925,33 @@ impl Drop for Serving {
     }
 }
 
-/// A service that panics at one request, and returns too many bytes for another.
-fn faulty(request: &[u8]) -> Vec<u8> {
-    assert!(request != b"panic\n", "as the request asked for");
-    if request == b"too long\n" {
-        return vec![b'X'; LIMIT + 1];
+/// A service that panics at one request, and returns too many bytes for another. It passes on the
+/// outcomes, and panics then too.
+struct Faulty(mpsc::Sender<(Vec<u8>, Outcome)>);
+
+impl Service for Faulty {
+    fn answer(&self, _: SocketAddr, request: &[u8]) -> Vec<u8> {
+        assert!(request != b"panic\n", "as the request asked for");
+        if request == b"too long\n" {
+            return vec![b'X'; LIMIT + 1];
+        }
+        upcase::process(request)
     }
-    upcase::process(request)
+
+    fn on_end(&self, ended: &Ended<'_>) {
+        let _ = self.0.send((ended.request.to_vec(), ended.outcome));
+        panic!("at the end of a connection");
+    }
 }
 
 /// SPEC: TIME-4
 #[test]
 fn panic_of_the_service_ends_only_its_exchange() {
-    let serving = serve(&faulty);
+    let (sender, outcomes) = mpsc::channel();
+    let serving = serve(listen::<1>(), 2, Box::leak(Box::new(Faulty(sender))));
+    let next = || outcomes.recv_timeout(PATIENCE).unwrap();
     for request in [&b"panic\n"[..], b"too long\n", b"panic\n"] {
-        let mut client = Connection::connect(serving.address);
+        let mut client = Connection::connect(serving.addresses[0]);
         client.send(request);
         // The connection is closed without a reply, by FIN or by a reset.
         let mut reply = Vec::new();
@@ -731,9 +959,12 @@ fn panic_of_the_service_ends_only_its_exchange() {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         }
         assert_eq!(reply, b"");
-        let mut client = Connection::connect(serving.address);
+        assert_eq!(next(), (request.to_vec(), Outcome::Failed));
+        let mut client = Connection::connect(serving.addresses[0]);
         client.send(b"hello\n");
         assert_eq!(client.reply(), b"HELLO");
+        drop(client);
+        assert_eq!(next(), (b"hello\n".to_vec(), Outcome::Replied));
     }
 }
 
@@ -745,11 +976,6 @@ fn library_refuses_timeout_out_of_range() {
         let error = server.err().expect("it is refused");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
-}
-
-/// Several listeners on free ports of this machine.
-fn listen<const COUNT: usize>() -> [TcpListener; COUNT] {
-    std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap())
 }
 
 /// A service that passes on the requests in the order in which they are answered.
@@ -766,7 +992,7 @@ impl Service for Ordered {
 #[test]
 fn queues_of_all_listeners_are_answered_after_a_stop() {
     let (sender, requests) = mpsc::channel();
-    let serving = serve_by(listen::<2>(), 1, Box::leak(Box::new(Ordered(sender))));
+    let serving = serve(listen::<2>(), 1, Box::leak(Box::new(Ordered(sender))));
     let connect = |listener: usize, request: &[u8]| {
         let mut client = Connection::connect(serving.addresses[listener]);
         client.send(request);

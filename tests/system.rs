@@ -32,7 +32,7 @@ use common::connection::Connection;
 use common::kernel::{open_descriptors, path, status};
 use common::listener::queued;
 use common::process::PATIENCE;
-use common::server::{Server, has_signal};
+use common::server::{Server, has_signal, server_command};
 use common::stop::{missing, stop_listening, wait_until_closed};
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
@@ -64,6 +64,8 @@ fn main() -> ExitCode {
         trial(client_finds_localhost_at_ipv4, [&LOCALHOST_IPV4]),
         trial(client_finds_localhost_at_ipv6, [&LOCALHOST_IPV6]),
         trial(client_finds_an_interface_by_name, [&LINK_LOCAL]),
+        trial(zone_is_printed_as_the_name_of_the_interface, [&LINK_LOCAL]),
+        trial(unknown_zone_fails_with_one_line, []),
     ];
     trials::run(8, trials)
 }
@@ -100,12 +102,8 @@ fn is_localhost(ip: IpAddr) -> bool {
 
 /// The command `prefix`, which becomes the server.
 fn server_by(prefix: &[&str], options: &[&str]) -> Command {
-    let mut command = Command::new(prefix[0]);
-    command
-        .args(&prefix[1..])
-        .arg(cargo_bin!("upcase-server"))
-        .args(["--bind", "127.0.0.1:0"])
-        .args(options);
+    let mut command = server_command(prefix);
+    command.args(["--bind", "127.0.0.1:0"]).args(options);
     command
 }
 
@@ -682,24 +680,59 @@ const IN_LINK_LOCAL: [&str; 5] = [
 
 /// SPEC: CLIENT-8
 fn client_finds_an_interface_by_name() {
-    let mut command = Command::new(IN_LINK_LOCAL[0]);
+    let (server, port) = start_in_link_local("1", &["--quiet"]);
+    for zone in ["lo", "1"] {
+        ask_in_namespace_of(&server, &format!("[fe80::1%{zone}]:{port}"));
+    }
+}
+
+/// A server in a namespace of its own, at `fe80::1` in this zone, and its port.
+fn start_in_link_local(zone: &str, options: &[&str]) -> (Server, u16) {
+    let mut command = server_command(&IN_LINK_LOCAL);
     command
-        .args(&IN_LINK_LOCAL[1..])
-        .arg(cargo_bin!("upcase-server"))
-        .args(["--bind", "[fe80::1%1]:0", "--quiet"]);
+        .args(["--bind", &format!("[fe80::1%{zone}]:0")])
+        .args(options);
     let server = Server::spawn(command, Stdio::piped(), Stdio::piped());
     let ready = server.stdout.next_line();
-    let (_, port) = ready.rsplit_once(':').expect("a port");
-    for zone in ["lo", "1"] {
-        let namespace = format!("--net=/proc/{}/ns/net", server.pid().as_raw_nonzero());
-        assert_cmd::Command::new("nsenter")
-            .arg(namespace)
-            .arg(cargo_bin!("upcase-client"))
-            .args(["--connect", &format!("[fe80::1%{zone}]:{port}")])
-            .args(["--raw", "x"])
-            .timeout(PATIENCE)
-            .assert()
-            .success()
-            .stdout("X");
-    }
+    let (address, port) = ready.rsplit_once(':').expect("a port");
+    assert!(address.ends_with("[fe80::1%lo]"), "{ready}");
+    let port = port.trim_end_matches("\"}").parse();
+    (server, port.expect("a port"))
+}
+
+/// Sends "x" to `address` by the client, in the network namespace of `server`.
+#[track_caller]
+fn ask_in_namespace_of(server: &Server, address: &str) {
+    let namespace = format!("--net=/proc/{}/ns/net", server.pid().as_raw_nonzero());
+    assert_cmd::Command::new("nsenter")
+        .arg(namespace)
+        .arg(cargo_bin!("upcase-client"))
+        .args(["--connect", address, "--raw", "x"])
+        .timeout(PATIENCE)
+        .assert()
+        .success()
+        .stdout("X");
+}
+
+/// SPEC: LOG-1, LOG-2
+fn zone_is_printed_as_the_name_of_the_interface() {
+    let (server, port) = start_in_link_local("lo", &[]);
+    ask_in_namespace_of(&server, &format!("[fe80::1%lo]:{port}"));
+    assert_eq!(server.stdout.next_line(), "Recebido de fe80::1%lo:");
+    assert_eq!(server.stdout.next_line(), "b'x'");
+    server.stop();
+    let (server, port) = start_in_link_local("lo", &["--log", "json"]);
+    ask_in_namespace_of(&server, &format!("[fe80::1%lo]:{port}"));
+    let line = server.stdout.next_line();
+    assert!(line.contains(r#""peer":"[fe80::1%lo]:"#), "{line}");
+}
+
+fn unknown_zone_fails_with_one_line() {
+    let mut command = server_command(&[]);
+    let output = command.args(["--bind", "[fe80::1%nowhere]:0"]).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("no such network interface"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }

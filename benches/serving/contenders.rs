@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upcase::deadline::Timed;
 use upcase::exchange::Exchange;
-use upcase::server::{self, Server, Service};
-use upcase::transcript::{self, Log};
+use upcase::server::{self, Ended, Server, Service};
+use upcase::log::{self, Format, Log};
 use upcase::{LIMIT, process};
 
 use super::REQUEST;
@@ -39,18 +39,23 @@ pub struct Contender {
 
 /// The numbers of the contenders that the aims compare.
 pub const THIS: usize = 0;
-pub const TOKIO: usize = 2;
+pub const TOKIO: usize = 3;
 
 /// All contenders. The others are compared with the first.
-pub const CONTENDERS: [Contender; 5] = [
+pub const CONTENDERS: [Contender; 6] = [
     Contender {
         name: "this server",
         serve: |listener| run(listener, &process),
         is_upcase: true,
     },
     Contender {
-        name: "this server, with its log",
-        serve: logging,
+        name: "this server, with a transcript",
+        serve: |listener| logging(listener, Format::Transcript),
+        is_upcase: true,
+    },
+    Contender {
+        name: "this server, with a JSON log",
+        serve: |listener| logging(listener, Format::Json),
         is_upcase: true,
     },
     Contender {
@@ -106,16 +111,20 @@ struct Console(Log);
 
 impl Service for Console {
     fn answer(&self, peer: SocketAddr, request: &[u8]) -> Vec<u8> {
-        self.0.request(peer.ip(), request);
+        self.0.request(peer, request);
         process(request)
+    }
+
+    fn on_end(&self, connection: &Ended<'_>) {
+        self.0.connection(connection);
     }
 }
 
-fn logging(listener: TcpListener) {
-    let (log, transcript, warnings) = transcript::channel();
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serving.log");
+fn logging(listener: TcpListener, format: Format) {
+    let (log, writer, warnings) = log::channel(format);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("serving.{format:?}.log"));
     let out = File::create(path).expect("the log file is created");
-    thread::spawn(|| transcript.run(out));
+    thread::spawn(|| writer.run(out));
     thread::spawn(|| warnings.run("the log of serving", io::stderr()));
     run(listener, &Console(log));
 }

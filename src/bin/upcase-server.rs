@@ -19,9 +19,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use signal_hook::iterator::Signals;
 use socket2::SockRef;
+use upcase::address::{self, IpPort};
+use upcase::log::{self, Format, Log, Warnings, Writer};
 use upcase::process;
-use upcase::server::{MAX_TIMEOUT, Server, Service, StopHandle, descriptors, listen};
-use upcase::transcript::{self, Log, Transcript, Warnings};
+use upcase::server::{Ended, MAX_TIMEOUT, Server, Service, StopHandle, descriptors, listen};
 
 /// How long each of the log's two outputs may take at the end to write the rest. Both together may
 /// take less than a second.
@@ -64,60 +65,79 @@ Examples:
   upcase-server                              serve on port 8080 of every IPv4 address
   upcase-server --bind '[::]:8080'           IPv6 and IPv4
   upcase-server --bind 127.0.0.1:0 --quiet   a free port, for this machine only
+  upcase-server --bind '[fe80::1%eth0]:80'   an address of one network interface
 
 If systemd's socket activation passes listening sockets, the server uses them and ignores --bind.
 
-Standard output gets a line with the address, then two lines for each request. SIGINT, SIGTERM,
-SIGHUP and SIGQUIT stop the server when the open exchanges are done. A second signal ends it at once.
-A signal that was ignored at the start stays ignored.
+Standard output gets the log: a line with the address, then two lines for each request of a byte or
+more. With --log json, each line is one object. There is one for each connection when it ends, with
+what was received of the request, and with one of these outcomes:
+  replied    the reply was sent
+  failed     the server could not serve the connection
+  timed-out  the deadline came before the reply was sent
+  silent     the client left without having sent a byte, as a health check or a port scan does
+  reset      the client broke the connection off before the reply was sent
+
+SIGINT, SIGTERM, SIGHUP and SIGQUIT stop the server when the open exchanges are done. A second
+signal ends it at once. A signal that was ignored at the start stays ignored.
 
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at once by signal N."
 )]
 struct Arguments {
     /// The IP address and port to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = address)]
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = bind)]
     bind: SocketAddr,
 
-    /// How long a connection may last, from its acceptance to its end; at most 10
+    /// How long a connection may last, from its acceptance to its end; at most 10; less than 2 does
+    /// not conform to SPEC.md (TIME-1, TIME-6)
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "5", value_parser = timeout)]
     timeout: Duration,
 
-    /// How many connections to hold at once; more wait in the kernel's queue [default: as many as
-    /// the limit of file descriptors allows]
-    #[arg(long, value_name = "N", value_parser = count)]
+    /// How many connections to hold at once; more wait in the kernel's queue; less than 40 does not
+    /// conform to SPEC.md (TIME-7) [default: as many as the limit of file descriptors allows]
+    #[arg(long, value_name = "N", value_parser = max_connections)]
     max_connections: Option<NonZeroUsize>,
 
-    /// Print no requests, only the address
+    /// What to print on standard output: transcript, json, or none, which is only the address
+    #[arg(long, value_name = "FORMAT", default_value = "transcript", value_parser = log_format)]
+    log: Format,
+
+    /// The same as --log none, whatever --log says
     #[arg(long)]
     quiet: bool,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "not IP:PORT, such as 127.0.0.1:8080 or [::1]:8080".into())
+fn bind(text: &str) -> Result<SocketAddr, String> {
+    address::parse(text)
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
     cli::seconds(text, MAX_TIMEOUT)
 }
 
-fn count(text: &str) -> Result<NonZeroUsize, String> {
+fn max_connections(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .map_err(|_| "not a whole number of 1 or more".into())
 }
 
-/// The transformation with a transcript.
+fn log_format(text: &str) -> Result<Format, String> {
+    match text {
+        "transcript" => Ok(Format::Transcript),
+        "json" => Ok(Format::Json),
+        "none" => Ok(Format::None),
+        _ => Err("not transcript, json or none".into()),
+    }
+}
+
+/// The transformation with a log.
 struct Console {
     log: Log,
     addresses: Vec<SocketAddr>,
-    quiet: bool,
 }
 
 impl Service for Console {
     fn answer(&self, peer: SocketAddr, request: &[u8]) -> Vec<u8> {
-        if !self.quiet {
-            self.log.request(peer.ip(), request);
-        }
+        self.log.request(peer, request);
         process(request)
     }
 
@@ -125,6 +145,10 @@ impl Service for Console {
         for address in &self.addresses {
             self.log.ready(*address);
         }
+    }
+
+    fn on_end(&self, connection: &Ended<'_>) {
+        self.log.connection(connection);
     }
 
     fn on_error(&self, error: &io::Error) {
@@ -155,7 +179,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
             format!(
                 "cannot listen on {}: {error}; choose an address of this machine and a port that \
                  is free and not reserved, with --bind IP:PORT (port 0 picks one)",
-                arguments.bind
+                IpPort(arguments.bind)
             )
         })?);
     }
@@ -167,12 +191,16 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     let (exits, exit) = mpsc::channel();
     let (stop, second_signal) = (server.stop_handle(), exits.clone());
     start("signals", move || handle(signals, &stop, &second_signal))?;
-    let (log, transcript, warnings) = transcript::channel();
-    let log_threads = LogThreads::start(transcript, warnings)?;
+    let format = if arguments.quiet {
+        Format::None
+    } else {
+        arguments.log
+    };
+    let (log, writer, warnings) = log::channel(format);
+    let log_threads = LogThreads::start(writer, warnings)?;
     let console = Console {
         log: log.clone(),
         addresses: server.addresses().to_vec(),
-        quiet: arguments.quiet,
     };
     start("server", move || {
         let outcome = catch_unwind(AssertUnwindSafe(|| server.run(&console)));
@@ -202,18 +230,18 @@ fn no_thread(error: io::Error) -> String {
 
 /// The two threads that write the log. Each channel closes when its thread ends.
 struct LogThreads {
-    transcript: mpsc::Receiver<()>,
+    log: mpsc::Receiver<()>,
     warnings: mpsc::Receiver<()>,
 }
 
 impl LogThreads {
-    fn start(transcript: Transcript, warnings: Warnings) -> Result<Self, String> {
+    fn start(writer: Writer, warnings: Warnings) -> Result<Self, String> {
         // Not `io::Stdout`, which would keep bytes that it could not write and try them again.
         let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
         let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
         let (writing, written) = mpsc::channel();
         start("log", move || {
-            transcript.run(out);
+            writer.run(out);
             drop(writing);
         })?;
         let (warning, warned) = mpsc::channel();
@@ -222,7 +250,7 @@ impl LogThreads {
             drop(warning);
         })?;
         Ok(Self {
-            transcript: written,
+            log: written,
             warnings: warned,
         })
     }
@@ -231,7 +259,7 @@ impl LogThreads {
     /// not keep the program from ending.
     fn close(&self, log: &Log) {
         log.close();
-        let _ = self.transcript.recv_timeout(LOG_TIMEOUT);
+        let _ = self.log.recv_timeout(LOG_TIMEOUT);
         log.finish();
         let _ = self.warnings.recv_timeout(LOG_TIMEOUT);
     }

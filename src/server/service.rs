@@ -63,10 +63,10 @@ impl Outcome {
     /// Every outcome.
     pub const ALL: [Self; 5] = [
         Self::Replied,
-        Self::Silent,
-        Self::TimedOut,
-        Self::Reset,
         Self::Failed,
+        Self::TimedOut,
+        Self::Silent,
+        Self::Reset,
     ];
 
     /// Its name in a log, such as `timed-out`.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,21 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The environment variables of the options of `upcase-server`.
+const VARIABLES: [&str; 4] = [
+    "UPCASE_BIND",
+    "UPCASE_LOG",
+    "UPCASE_MAX_CONNECTIONS",
+    "UPCASE_TIMEOUT",
+];
+
+/// Hides from `command` the variables of the server's options that these tests were started with.
+pub fn without_variables(command: &mut Command) -> &mut Command {
+    VARIABLES
+        .iter()
+        .fold(command, |command, name| command.env_remove(name))
 }
 
 /// The lines of an output. A thread reads them, so that the wait for a line is bounded.
@@ -41,10 +56,14 @@ impl Lines {
     }
 }
 
-/// The address in the line that a server prints when it is ready (SPEC LOG-1).
+/// The address in the line that a server prints when it is ready (SPEC LOG-1, LOG-6).
 #[track_caller]
 pub fn ready_address(line: &str) -> SocketAddr {
-    let address = line.strip_prefix("Servidor rodando em ");
+    let object: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    let address = match &object {
+        Some(object) => object["listening"].as_str(),
+        None => line.strip_prefix("Servidor rodando em "),
+    };
     let address = address.and_then(|address| address.parse().ok());
-    address.unwrap_or_else(|| panic!("not the line of LOG-1: {line}"))
+    address.unwrap_or_else(|| panic!("not the line of a server that is ready: {line}"))
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use super::process::{Lines, Process, ready_address};
+use super::process::{Lines, Process, ready_address, without_variables};
 
 /// A running server program, which is killed on drop.
 pub struct Program {
@@ -16,7 +16,7 @@ impl Program {
     /// Starts `command`, and waits until the program is ready.
     #[track_caller]
     pub fn start(command: &mut Command) -> Self {
-        let child = command.stdout(Stdio::piped()).spawn();
+        let child = without_variables(command).stdout(Stdio::piped()).spawn();
         let mut process = Process(child.expect("the program starts"));
         let stdout = Lines::of(process.0.stdout.take().expect("a pipe"));
         Self {

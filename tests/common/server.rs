@@ -12,7 +12,7 @@ use assert_cmd::cargo::cargo_bin;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::connection::Connection;
-use super::process::{Lines, PATIENCE, Process, ready_address};
+use super::process::{Lines, PATIENCE, Process, ready_address, without_variables};
 
 /// A running `upcase-server`, which is killed on drop.
 pub struct Server {
@@ -32,7 +32,7 @@ impl Server {
     /// Starts a server that listens on `bind`, and waits until it is ready.
     #[track_caller]
     pub fn start_at(bind: &str, options: &[&str]) -> Self {
-        let mut command = Command::new(cargo_bin!("upcase-server"));
+        let mut command = server_command(&[]);
         command.args(["--bind", bind]).args(options);
         Self::start_by(command)
     }
@@ -114,6 +114,21 @@ impl Server {
         assert_eq!(code, Some(0), "stdout {stdout:?}, stderr {stderr:?}");
         (stdout, stderr)
     }
+}
+
+/// A command that starts `prefix`, which becomes the server.
+pub fn server_command(prefix: &[&str]) -> Command {
+    let server = cargo_bin!("upcase-server");
+    let mut command = match prefix {
+        [] => Command::new(server),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(server);
+            command
+        }
+    };
+    without_variables(&mut command);
+    command
 }
 
 static DEFAULT_SIGNALS: Once = Once::new();

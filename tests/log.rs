@@ -1,22 +1,30 @@
-//! The transcript in memory, where nothing depends on time. `tests/server.rs` and `tests/system.rs`
+//! The log in memory, where nothing depends on time. `tests/server.rs` and `tests/system.rs`
 //! test it with real pipes and files.
 
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use upcase::transcript::{self, Log};
+use serde_json::{Value, json};
+use upcase::address::{Ip, IpPort};
+use upcase::log::{self, Format, Log};
+use upcase::server::{Ended, Outcome};
 
-const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50_000);
 
 /// The warnings, as text, if the transcript goes to `out`.
 fn warnings(out: impl Write, record: impl FnOnce(&Log)) -> String {
-    let (log, transcript, warnings) = transcript::channel();
+    warnings_of(Format::Transcript, out, record)
+}
+
+/// The warnings, as text, if a log of this format goes to `out`.
+fn warnings_of(format: Format, out: impl Write, record: impl FnOnce(&Log)) -> String {
+    let (log, writer, warnings) = log::channel(format);
     record(&log);
     log.close();
-    transcript.run(out);
+    writer.run(out);
     log.finish();
     let mut err = Vec::new();
     warnings.run("upcase-server", &mut err);
@@ -93,7 +101,7 @@ fn intermittent_write_errors_tear_one_line() {
         calls: 0,
     };
     let err = warnings(&mut out, |log| {
-        log.ready((CLIENT, 8080).into());
+        log.ready(SocketAddr::new(CLIENT.ip(), 8080));
         (0..REQUESTS).for_each(|_| log.request(CLIENT, b"one two three\n"));
         assert_eq!(log.missing(), REQUESTS as u64);
     });
@@ -193,7 +201,7 @@ fn next(written: &Receiver<Vec<u8>>) -> String {
 /// SPEC: LOG-4
 #[test]
 fn warnings_within_the_interval_are_counted_after_it() {
-    let (log, transcript, warnings) = transcript::channel();
+    let (log, writer, warnings) = log::channel(Format::Transcript);
     log.warn("no ink".into());
     let (err, written) = mpsc::channel();
     thread::spawn(move || warnings.run("upcase-server", Forwarding(err)));
@@ -204,14 +212,14 @@ fn warnings_within_the_interval_are_counted_after_it() {
                    (3 more warnings were not printed)\n";
     assert_eq!(next(&written), counted);
     log.close();
-    transcript.run(io::sink());
+    writer.run(io::sink());
     assert_eq!(log.missing(), 0);
 }
 
 /// SPEC: LOG-4
 #[test]
 fn every_warning_starts_a_new_interval() {
-    let (log, transcript, warnings) = transcript::channel();
+    let (log, writer, warnings) = log::channel(Format::Transcript);
     (0..5000).for_each(|_| log.request(CLIENT, b"x\n"));
     let (err, written) = mpsc::channel();
     thread::spawn(move || warnings.run("upcase-server", Forwarding(err)));
@@ -221,7 +229,7 @@ fn every_warning_starts_a_new_interval() {
     let counted = "upcase-server: 2 more warnings were not printed\n";
     assert_eq!(next(&written), counted);
     log.close();
-    transcript.run(io::sink());
+    writer.run(io::sink());
     assert_eq!(log.missing(), 0);
 }
 
@@ -241,11 +249,11 @@ impl Write for Blocked {
 
 /// SPEC: LOG-4
 #[test]
-fn blocked_transcript_delays_neither_warnings_nor_the_end() {
-    let (log, transcript, warnings) = transcript::channel();
+fn blocked_log_delays_neither_warnings_nor_the_end() {
+    let (log, writer, warnings) = log::channel(Format::Transcript);
     let (blocking, blocked) = mpsc::channel();
     let (err, written) = mpsc::channel();
-    let transcript = thread::spawn(move || transcript.run(Blocked(blocked)));
+    let writing = thread::spawn(move || writer.run(Blocked(blocked)));
     let warnings = thread::spawn(move || warnings.run("upcase-server", Forwarding(err)));
     (0..300).for_each(|_| log.request(CLIENT, b"x\n"));
     log.close();
@@ -254,23 +262,117 @@ fn blocked_transcript_delays_neither_warnings_nor_the_end() {
     let counted = "upcase-server: 300 requests are missing from the log\n";
     assert_eq!(next(&written), counted);
     drop(blocking);
-    transcript.join().unwrap();
+    writing.join().unwrap();
 }
 
 /// SPEC: LOG-4
 #[test]
-fn blocked_warnings_do_not_delay_the_transcript() {
-    let (log, transcript, warnings) = transcript::channel();
+fn blocked_warnings_do_not_delay_the_log() {
+    let (log, writer, warnings) = log::channel(Format::Transcript);
     let (blocking, blocked) = mpsc::channel();
     let (out, written) = mpsc::channel();
     let warnings = thread::spawn(move || warnings.run("upcase-server", Blocked(blocked)));
-    let transcript = thread::spawn(move || transcript.run(Forwarding(out)));
+    let writing = thread::spawn(move || writer.run(Forwarding(out)));
     log.warn("no ink".into());
     log.request(CLIENT, b"x\n");
     assert_eq!(next(&written), "Recebido de 127.0.0.1:\nb'x'\n");
     log.close();
-    transcript.join().unwrap();
+    writing.join().unwrap();
     log.finish();
     drop(blocking);
     warnings.join().unwrap();
+}
+
+/// The connection of a client that has sent `request`.
+fn ended(request: &[u8], outcome: Outcome) -> Ended<'_> {
+    Ended {
+        peer: CLIENT,
+        request,
+        outcome,
+        duration: Duration::from_millis(12),
+    }
+}
+
+/// The objects in the JSON log, and the warnings.
+fn json(record: impl FnOnce(&Log)) -> (Vec<Value>, String) {
+    let mut out = Vec::new();
+    let err = warnings_of(Format::Json, &mut out, record);
+    let out = String::from_utf8(out).unwrap();
+    let objects = out.lines().map(|line| serde_json::from_str(line).unwrap());
+    (objects.collect(), err)
+}
+
+/// SPEC: LOG-2, LOG-6
+#[test]
+fn each_format_shows_its_own_entries() {
+    let show = |format| {
+        let mut out = Vec::new();
+        let err = warnings_of(format, &mut out, |log| {
+            log.ready(CLIENT);
+            log.request(CLIENT, b"");
+            log.request(CLIENT, b"hi\n");
+            log.connection(&ended(b"hi\n", Outcome::Replied));
+        });
+        assert_eq!(err, "");
+        String::from_utf8(out).unwrap()
+    };
+    let ready = "Servidor rodando em 127.0.0.1:50000\n";
+    assert_eq!(show(Format::None), ready);
+    let transcript = format!("{ready}Recebido de 127.0.0.1:\nb'hi'\n");
+    assert_eq!(show(Format::Transcript), transcript);
+    assert_eq!(show(Format::Json).lines().count(), 3);
+}
+
+/// SPEC: LOG-4, LOG-6
+#[test]
+fn json_log_ends_with_totals_that_include_missing_connections() {
+    const REPLIED: usize = 5000;
+    let (mut objects, err) = json(|log| {
+        (0..REPLIED).for_each(|_| log.connection(&ended(b"x\n", Outcome::Replied)));
+        for outcome in Outcome::ALL {
+            log.connection(&ended(b"x", outcome));
+        }
+    });
+    let mut totals = objects.pop().unwrap();
+    let missing = REPLIED + Outcome::ALL.len() - objects.len();
+    assert!(missing > 0, "the queue has no limit");
+    let expected = json!({
+        "connections": REPLIED + 5, "replied": REPLIED + 1, "failed": 1, "timed-out": 1,
+        "silent": 1, "reset": 1, "missing": missing,
+    });
+    assert_eq!(totals["totals"].take(), expected);
+    let counted = format!("upcase-server: {missing} connections are missing from the log\n");
+    assert_eq!(err, counted);
+}
+
+/// SPEC: LOG-6
+#[test]
+fn time_before_the_epoch_is_shown_as_the_epoch() {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let duration = since_epoch.unwrap() + Duration::from_secs(5);
+    let long = Ended {
+        duration,
+        ..ended(b"", Outcome::TimedOut)
+    };
+    let (objects, _) = json(|log| log.connection(&long));
+    assert_eq!(objects[0]["time"], "1970-01-01T00:00:00.000Z");
+}
+
+/// SPEC: LOG-2
+#[test]
+fn zone_without_a_name_is_shown_as_its_number() {
+    for (address, ip, ip_port) in [
+        (
+            "[fe80::1%4294967295]:80",
+            "fe80::1%4294967295",
+            "[fe80::1%4294967295]:80",
+        ),
+        ("[::ffff:1.2.3.4]:80", "1.2.3.4", "1.2.3.4:80"),
+        ("[::1]:80", "::1", "[::1]:80"),
+        ("1.2.3.4:80", "1.2.3.4", "1.2.3.4:80"),
+    ] {
+        let address = address.parse().unwrap();
+        assert_eq!(Ip(address).to_string(), ip);
+        assert_eq!(IpPort(address).to_string(), ip_port);
+    }
 }

@@ -1,20 +1,26 @@
-//! The server's transcript (SPEC LOG-1, LOG-2, LOG-4) and its warnings.
+//! The server's log and its warnings (SPEC section 6).
 //!
 //! A write to a pipe that nobody reads can block, so the threads that serve clients do not write.
 //! They put an entry into a bounded queue; if the queue is full, they count it as dropped. Two other
-//! threads write: one the transcript ([`Transcript::run`]), one the warnings ([`Warnings::run`]), so
-//! that a blocked output does not delay the other. The program starts both threads.
+//! threads write: one the log ([`Writer::run`]), one the warnings ([`Warnings::run`]), so that a
+//! blocked output does not delay the other. The program starts both threads.
+//!
+//! - `transcript`, `json`: how the entries look, in two formats.
 
+mod json;
+mod transcript;
+
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::escape::literal;
-use crate::{LIMIT, clip};
+use crate::LIMIT;
+use crate::server::{Ended, Outcome};
 
 /// How many entries the queue holds. At about 1 KiB each, this bounds the memory that a blocked
 /// output costs.
@@ -23,8 +29,9 @@ const QUEUE: usize = 4096;
 /// How many bytes are collected for one write, so that a busy log makes few system calls.
 const BATCH: usize = 64 * 1024;
 
-/// The maximum length of an entry in bytes: four for each byte of the request, and some more.
-const ENTRY: usize = 4 * LIMIT + 256;
+/// The maximum length of an entry in bytes: five for each byte of a request and a reply in JSON, and
+/// some more.
+const ENTRY: usize = 5 * 2 * LIMIT + 512;
 
 /// How long entries are collected after a write. To wake the thread for each would cost more than to
 /// write it.
@@ -33,11 +40,33 @@ const GATHER: Duration = Duration::from_millis(1);
 /// The minimum time between two warnings, so that a repeated error does not fill a disk.
 const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What the log shows, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The address, then two lines for each request of a byte or more (SPEC LOG-1, LOG-2).
+    Transcript,
+    /// One JSON object for the address, for each connection when it ends, and for the totals (SPEC
+    /// LOG-6).
+    Json,
+    /// The address, as in the transcript, and nothing else.
+    None,
+}
+
 enum Entry {
     Ready(SocketAddr),
-    Request(IpAddr, Vec<u8>),
+    Request(SocketAddr, Vec<u8>),
+    Connection(Record),
     /// This writes nothing. It wakes the writer.
     Close,
+}
+
+/// A connection that has ended.
+struct Record {
+    peer: SocketAddr,
+    accepted: SystemTime,
+    duration: Duration,
+    outcome: Outcome,
+    request: Vec<u8>,
 }
 
 /// The end of the log that takes entries and warnings. It never waits.
@@ -47,8 +76,8 @@ pub struct Log {
     shared: Arc<Shared>,
 }
 
-/// The end that writes the transcript.
-pub struct Transcript {
+/// The end that writes the log.
+pub struct Writer {
     queue: Receiver<Entry>,
     shared: Arc<Shared>,
 }
@@ -57,12 +86,15 @@ pub struct Transcript {
 pub struct Warnings(Arc<Shared>);
 
 /// The state that the ends share.
-#[derive(Default)]
 struct Shared {
-    /// Requests that are in the queue or being written.
+    format: Format,
+    /// Requests, or in JSON connections, that are in the queue or being written.
     queued: AtomicU64,
-    /// Dropped requests that are not reported yet.
+    /// Those that were dropped and are not reported yet, and all that were dropped.
     dropped: AtomicU64,
+    all_dropped: AtomicU64,
+    /// How many connections had each outcome.
+    outcomes: [AtomicU64; Outcome::ALL.len()],
     is_closed: AtomicBool,
     pending: Mutex<Pending>,
     /// There is a change in `pending`.
@@ -75,29 +107,38 @@ struct Pending {
     warning: Option<String>,
     /// How many more warnings there were, whose text is not kept.
     others: u64,
-    /// Why writing the transcript fails, if that is not reported yet.
+    /// Why writing the log fails, if that is not reported yet.
     write_error: Option<io::Error>,
-    /// Whether the last write of the transcript failed.
+    /// Whether the last write of the log failed.
     is_failing: bool,
     /// Whether less than [`WARNING_INTERVAL`] has passed since the last warning.
     is_silent: bool,
     is_finishing: bool,
 }
 
-/// A log with its three ends.
+/// A log of this format, with its three ends.
 #[must_use]
-pub fn channel() -> (Log, Transcript, Warnings) {
+pub fn channel(format: Format) -> (Log, Writer, Warnings) {
     let (sender, receiver) = sync_channel(QUEUE);
-    let shared = Arc::<Shared>::default();
+    let shared = Arc::new(Shared {
+        format,
+        queued: AtomicU64::default(),
+        dropped: AtomicU64::default(),
+        all_dropped: AtomicU64::default(),
+        outcomes: Default::default(),
+        is_closed: AtomicBool::default(),
+        pending: Mutex::default(),
+        changed: Condvar::default(),
+    });
     let log = Log {
         queue: sender,
         shared: Arc::clone(&shared),
     };
-    let transcript = Transcript {
+    let writer = Writer {
         queue: receiver,
         shared: Arc::clone(&shared),
     };
-    (log, transcript, Warnings(shared))
+    (log, writer, Warnings(shared))
 }
 
 impl Log {
@@ -106,15 +147,44 @@ impl Log {
         let _ = self.queue.try_send(Entry::Ready(address));
     }
 
-    /// Records a `request` from `peer` (SPEC LOG-2).
-    pub fn request(&self, peer: IpAddr, request: &[u8]) {
+    /// Records a `request` from `peer` for the transcript (SPEC LOG-2).
+    pub fn request(&self, peer: SocketAddr, request: &[u8]) {
+        if self.shared.format == Format::Transcript && !request.is_empty() {
+            self.record(request, |request| Entry::Request(peer, request));
+        }
+    }
+
+    /// Records a connection that has just ended, for the JSON log (SPEC LOG-6).
+    pub fn connection(&self, ended: &Ended<'_>) {
+        let Ended {
+            peer,
+            request,
+            outcome,
+            duration,
+        } = *ended;
+        if self.shared.format == Format::Json {
+            self.shared.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+            let now = SystemTime::now();
+            self.record(request, |request| {
+                Entry::Connection(Record {
+                    peer,
+                    accepted: now.checked_sub(duration).unwrap_or(SystemTime::UNIX_EPOCH),
+                    duration,
+                    outcome,
+                    request,
+                })
+            });
+        }
+    }
+
+    /// Queues the entry that `entry` makes of a copy of `request`, or counts it as dropped.
+    fn record(&self, request: &[u8], entry: impl FnOnce(Vec<u8>) -> Entry) {
         // Counted first, so that the writer never subtracts a request that is not counted yet.
         self.shared.queued.fetch_add(1, Ordering::Relaxed);
-        let request = clip(request);
         let mut copy = Vec::new();
         let queued = copy.try_reserve_exact(request.len()).is_ok() && {
             copy.extend_from_slice(request);
-            self.queue.try_send(Entry::Request(peer, copy)).is_ok()
+            self.queue.try_send(entry(copy)).is_ok()
         };
         if !queued {
             self.shared.count_dropped(1);
@@ -134,8 +204,8 @@ impl Log {
         self.shared.changed.notify_all();
     }
 
-    /// The number of recorded requests that are at this moment neither written nor reported as
-    /// missing.
+    /// The number of recorded requests or connections that are at this moment neither written nor
+    /// reported as missing.
     #[must_use]
     pub fn missing(&self) -> u64 {
         let Shared {
@@ -144,15 +214,15 @@ impl Log {
         queued.load(Ordering::Relaxed) + dropped.load(Ordering::Relaxed)
     }
 
-    /// Closes the log. The transcript ends when all recorded requests are written.
+    /// Closes the log. The writer ends when everything that was recorded is written.
     pub fn close(&self) {
         self.shared.is_closed.store(true, Ordering::SeqCst);
         // If the queue is full, the writer is awake.
         let _ = self.queue.try_send(Entry::Close);
     }
 
-    /// Ends the warnings. Requests that are not written now count as missing. That count and all
-    /// pending warnings are written before the end.
+    /// Ends the warnings. What is not written now counts as missing. That count and all pending
+    /// warnings are written before the end.
     pub fn finish(&self) {
         self.shared.pending().is_finishing = true;
         self.shared.changed.notify_all();
@@ -165,16 +235,17 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts requests as dropped.
+    /// Counts requests or connections as dropped.
     fn count_dropped(&self, count: u64) {
+        self.all_dropped.fetch_add(count, Ordering::Relaxed);
         if count > 0 && self.dropped.fetch_add(count, Ordering::Relaxed) == 0 {
             drop(self.pending()); // the other thread is not between its check and its wait
             self.changed.notify_all();
         }
     }
 
-    /// The next line to write, if there is one: a warning; or why writing the transcript fails; or,
-    /// when it works again, how many requests are missing.
+    /// The next line to write, if there is one: a warning; or why writing the log fails; or,
+    /// when it works again, how much is missing.
     fn next_line(&self, pending: &mut Pending) -> Option<String> {
         let line = if let Some(warning) = pending.warning.take() {
             Some(warning)
@@ -184,7 +255,11 @@ impl Shared {
             ))
         } else if !pending.is_failing && self.dropped.load(Ordering::Relaxed) > 0 {
             let missing = self.dropped.swap(0, Ordering::Relaxed);
-            Some(format!("{missing} requests are missing from the log"))
+            let what = match self.format {
+                Format::Json => "connections",
+                Format::Transcript | Format::None => "requests",
+            };
+            Some(format!("{missing} {what} are missing from the log"))
         } else {
             None
         };
@@ -194,11 +269,25 @@ impl Shared {
         };
         Some(line.map_or(others.clone(), |line| format!("{line} ({others})")))
     }
+
+    /// The totals of the JSON log.
+    fn totals(&self) -> BTreeMap<&'static str, u64> {
+        let outcomes = Outcome::ALL.map(|outcome| {
+            let count = &self.outcomes[outcome as usize];
+            (outcome.name(), count.load(Ordering::Relaxed))
+        });
+        let connections = outcomes.iter().map(|(_, count)| count).sum();
+        let missing = self.all_dropped.load(Ordering::Relaxed);
+        let mut totals = BTreeMap::from(outcomes);
+        totals.extend([("connections", connections), ("missing", missing)]);
+        totals
+    }
 }
 
-impl Transcript {
-    /// Writes entries to `out` until the [`Log`] is closed or dropped and no entry is left. A failed
-    /// write stops neither this nor the server: its requests are counted (SPEC LOG-4).
+impl Writer {
+    /// Writes entries to `out` until the [`Log`] is closed or dropped and no entry is left, and then
+    /// the totals of a JSON log. A failed write stops neither this nor the server: what is missing is
+    /// counted (SPEC LOG-4).
     pub fn run(self, out: impl Write) {
         let mut lines = Lines {
             out,
@@ -210,7 +299,7 @@ impl Transcript {
         while let Some(first) = self.next() {
             let mut next = Some(first);
             while let Some(entry) = next {
-                append(&entry, &mut batch, &mut ends);
+                self.append(&entry, &mut batch, &mut ends);
                 if batch.len() >= BATCH || ends.len() >= QUEUE {
                     self.write(&mut lines, &mut batch, &mut ends);
                 }
@@ -218,6 +307,28 @@ impl Transcript {
             }
             self.write(&mut lines, &mut batch, &mut ends);
             thread::sleep(GATHER);
+        }
+        if self.shared.format == Format::Json {
+            let _ = json::totals(&mut batch, &self.shared.totals());
+            self.write(&mut lines, &mut batch, &mut ends);
+        }
+    }
+
+    /// Appends the lines of `entry` to `batch`, and the offset of the end of a request or connection
+    /// to `ends`.
+    fn append(&self, entry: &Entry, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
+        // Writing to a vector does not fail.
+        let _ = match entry {
+            Entry::Ready(address) => match self.shared.format {
+                Format::Json => json::ready(batch, *address),
+                Format::Transcript | Format::None => transcript::ready(batch, *address),
+            },
+            Entry::Request(peer, request) => transcript::request(batch, *peer, request),
+            Entry::Connection(record) => json::connection(batch, record),
+            Entry::Close => Ok(()),
+        };
+        if let Entry::Request(..) | Entry::Connection(_) = entry {
+            ends.push(batch.len());
         }
     }
 
@@ -230,7 +341,7 @@ impl Transcript {
         }
     }
 
-    /// Writes `batch`, in which requests end at the offsets `ends`, and empties both.
+    /// Writes `batch`, in which requests or connections end at the offsets `ends`, and empties both.
     fn write(&self, lines: &mut Lines<impl Write>, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
         if batch.is_empty() {
             return; // this does not show whether writing works
@@ -253,21 +364,6 @@ impl Transcript {
         batch.clear();
         ends.clear();
     }
-}
-
-/// Appends the lines of `entry` to `batch`, and the offset of a request's end to `ends`.
-fn append(entry: &Entry, batch: &mut Vec<u8>, ends: &mut Vec<usize>) {
-    // Writing to a vector does not fail.
-    let _ = match entry {
-        Entry::Ready(address) => writeln!(batch, "Servidor rodando em {address}"),
-        Entry::Request(peer, request) => {
-            let (peer, request) = (peer.to_canonical(), literal(request));
-            let written = writeln!(batch, "Recebido de {peer}:\n{request}");
-            ends.push(batch.len());
-            written
-        }
-        Entry::Close => Ok(()),
-    };
 }
 
 /// An output for lines.
@@ -303,7 +399,7 @@ impl<W: Write> Lines<W> {
 impl Warnings {
     /// Writes warnings to `err`, each on a line that begins with the program's `name`, at most one
     /// every five seconds, until [`Log::finish`] is called. Then it writes the rest at once, with the
-    /// count of missing requests (SPEC LOG-4).
+    /// count of what is missing (SPEC LOG-4).
     pub fn run(self, name: &str, mut err: impl Write) {
         // An error here cannot be reported anywhere.
         let mut write = |line| drop(err.write_all(format!("{name}: {line}\n").as_bytes()));
