@@ -14,7 +14,7 @@ use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -863,6 +863,10 @@ fn help_and_version_are_printed() {
         "--max-connections",
         "--log",
         "--quiet",
+        "UPCASE_BIND",
+        "UPCASE_TIMEOUT",
+        "UPCASE_MAX_CONNECTIONS",
+        "UPCASE_LOG",
         "TIME-6",
         "TIME-7",
         "Examples:",
@@ -876,6 +880,90 @@ fn help_and_version_are_printed() {
         .arg("--version")
         .assert();
     assert.success().stdout(version);
+}
+
+/// The server with these variables and arguments.
+fn with_variables(variables: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut command = server_command(&[]);
+    command.envs(variables.iter().copied()).args(arguments);
+    command
+}
+
+#[test]
+fn options_are_read_from_the_environment() {
+    let variables = [
+        ("UPCASE_BIND", "127.0.0.1:0"),
+        ("UPCASE_TIMEOUT", "0.3"),
+        ("UPCASE_MAX_CONNECTIONS", "1"),
+        ("UPCASE_LOG", "none"),
+    ];
+    let server = Server::start_by(with_variables(&variables, &[]));
+    assert!(server.address().ip().is_loopback());
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let start = Instant::now();
+    let mut held = server.connect();
+    wait_until("it is accepted", || queued(server.address()) == Some(0));
+    let _waiting = server.connect();
+    assert_eq!(queued(server.address()), Some(1));
+    assert_eq!(held.reply(), b"");
+    assert!(start.elapsed() < Duration::from_secs(5), "the default");
+    drop(held);
+    assert_eq!(server.stop(), (vec![], vec![]));
+}
+
+#[test]
+fn arguments_override_the_environment() {
+    let variables = [
+        ("UPCASE_BIND", "192.0.2.1:1"),
+        ("UPCASE_TIMEOUT", "0.01"),
+        ("UPCASE_MAX_CONNECTIONS", "1"),
+        ("UPCASE_LOG", "json"),
+    ];
+    let options = [
+        "--bind",
+        "127.0.0.1:0",
+        "--timeout",
+        "10",
+        "--max-connections",
+        "2",
+    ];
+    for (log, printed) in [
+        (
+            &["--log", "transcript"][..],
+            &["Recebido de 127.0.0.1:", "b'hi'"][..],
+        ),
+        (&["--quiet"], &[]),
+        (&["--quiet", "--log", "transcript"], &[]),
+    ] {
+        let server = Server::start_by(with_variables(&variables, &[&options[..], log].concat()));
+        let mut held = server.connect();
+        held.send(b"h");
+        assert!(is_silent(&held));
+        assert_eq!(queued(server.address()), Some(0));
+        held.send(b"i\n");
+        assert_eq!(held.reply(), b"HI");
+        drop(held);
+        assert_eq!(server.stop().0, printed, "{log:?}");
+    }
+}
+
+#[test]
+fn wrong_variable_is_named() {
+    for (name, value, problem) in [
+        ("UPCASE_BIND", "localhost", "--bind <ADDR>': not IP:PORT.*"),
+        ("UPCASE_TIMEOUT", "", "--timeout <SECONDS>': not a number.*"),
+        ("UPCASE_MAX_CONNECTIONS", "many", "not a whole number.*"),
+        ("UPCASE_LOG", "xml", "not transcript, json or none.*"),
+    ] {
+        let pattern =
+            format!("^upcase-server: [^\n]*{problem}; the value of {name}; see --help\n$");
+        assert_cmd::Command::from_std(with_variables(&[(name, value)], &[]))
+            .timeout(PATIENCE)
+            .assert()
+            .code(2)
+            .stdout("")
+            .stderr(is_match(pattern).unwrap());
+    }
 }
 
 #[test]

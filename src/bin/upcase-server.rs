@@ -2,6 +2,7 @@
 
 mod cli;
 
+use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -66,6 +67,9 @@ Examples:
   upcase-server --bind '[::]:8080'           IPv6 and IPv4
   upcase-server --bind 127.0.0.1:0 --quiet   a free port, for this machine only
   upcase-server --bind '[fe80::1%eth0]:80'   an address of one network interface
+  UPCASE_LOG=json upcase-server              an option by its environment variable
+
+An option on the command line counts more than its environment variable.
 
 If systemd's socket activation passes listening sockets, the server uses them and ignores --bind.
 
@@ -85,21 +89,21 @@ Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at on
 )]
 struct Arguments {
     /// The IP address and port to listen on; port 0 picks a free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8080", value_parser = bind)]
+    #[arg(long, value_name = "ADDR", env = BIND, hide_env_values = true, default_value = "0.0.0.0:8080", value_parser = bind)]
     bind: SocketAddr,
 
     /// How long a connection may last, from its acceptance to its end; at most 10; less than 2 does
     /// not conform to SPEC.md (TIME-1, TIME-6)
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "5", value_parser = timeout)]
+    #[arg(long, value_name = "SECONDS", env = TIMEOUT, hide_env_values = true, allow_negative_numbers = true, default_value = "5", value_parser = timeout)]
     timeout: Duration,
 
     /// How many connections to hold at once; more wait in the kernel's queue; less than 40 does not
     /// conform to SPEC.md (TIME-7) [default: as many as the limit of file descriptors allows]
-    #[arg(long, value_name = "N", value_parser = max_connections)]
+    #[arg(long, value_name = "N", env = MAX_CONNECTIONS, hide_env_values = true, value_parser = max_connections)]
     max_connections: Option<NonZeroUsize>,
 
     /// What to print on standard output: transcript, json, or none, which is only the address
-    #[arg(long, value_name = "FORMAT", default_value = "transcript", value_parser = log_format)]
+    #[arg(long, value_name = "FORMAT", env = LOG, hide_env_values = true, default_value = "transcript", value_parser = log_format)]
     log: Format,
 
     /// The same as --log none, whatever --log says
@@ -107,26 +111,43 @@ struct Arguments {
     quiet: bool,
 }
 
+// The environment variables of the options.
+const BIND: &str = "UPCASE_BIND";
+const TIMEOUT: &str = "UPCASE_TIMEOUT";
+const MAX_CONNECTIONS: &str = "UPCASE_MAX_CONNECTIONS";
+const LOG: &str = "UPCASE_LOG";
+
 fn bind(text: &str) -> Result<SocketAddr, String> {
-    address::parse(text)
+    from(BIND, text, address::parse(text))
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    cli::seconds(text, MAX_TIMEOUT)
+    from(TIMEOUT, text, cli::seconds(text, MAX_TIMEOUT))
 }
 
 fn max_connections(text: &str) -> Result<NonZeroUsize, String> {
-    text.parse()
-        .map_err(|_| "not a whole number of 1 or more".into())
+    let count = text.parse();
+    let count = count.map_err(|_| "not a whole number of 1 or more".into());
+    from(MAX_CONNECTIONS, text, count)
 }
 
 fn log_format(text: &str) -> Result<Format, String> {
-    match text {
+    let format = match text {
         "transcript" => Ok(Format::Transcript),
         "json" => Ok(Format::Json),
         "none" => Ok(Format::None),
         _ => Err("not transcript, json or none".into()),
-    }
+    };
+    from(LOG, text, format)
+}
+
+/// `parsed`, whose error names the environment variable that has the wrong `text`, because clap names
+/// only the option.
+fn from<T>(variable: &str, text: &str, parsed: Result<T, String>) -> Result<T, String> {
+    parsed.map_err(|problem| match env::var_os(variable) {
+        Some(value) if value == text => format!("{problem}; the value of {variable}"),
+        _ => problem,
+    })
 }
 
 /// The transformation with a log.
