@@ -675,7 +675,7 @@ const IN_LINK_LOCAL: [&str; 5] = [
     "--net",
     "sh",
     "-c",
-    "ip link set lo up && ip addr add fe80::1/64 dev lo && exec \"$0\" \"$@\"",
+    "ip link set lo up && ip addr add fe80::1/64 dev lo nodad && exec \"$0\" \"$@\"",
 ];
 
 /// SPEC: CLIENT-8

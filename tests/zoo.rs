@@ -186,12 +186,12 @@ fn acts_on_an_incomplete_request_are_caught() {
 fn a_violation_in_time_names_its_clause() {
     for (name, id, clause) in [
         (
-            "gives a connection one second",
+            "gives a connection half a second",
             "time.incomplete-at-the-deadline",
             "TIME-6",
         ),
         (
-            "gives a connection one second",
+            "gives a connection half a second",
             "frame.a-second-between",
             "TIME-6",
         ),

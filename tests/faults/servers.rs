@@ -591,7 +591,7 @@ const ENDINGS: &[Fault] = &[
 /// The deadline (SPEC TIME-1, TIME-2, TIME-6), and patience before it (FRAME-5).
 const DEADLINES: &[Fault] = &[
     fault(
-        "gives a connection one second",
+        "gives a connection half a second",
         &[
             "time.incomplete-at-the-deadline",
             "frame.a-second-before",
@@ -599,7 +599,7 @@ const DEADLINES: &[Fault] = &[
             "surplus.a-second-later",
         ],
         |c| {
-            c.deadline -= DEADLINE / 2;
+            c.deadline -= DEADLINE * 3 / 4;
             right(c);
         },
     ),
