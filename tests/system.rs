@@ -15,11 +15,12 @@ mod common {
 }
 
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind;
+use std::iter;
 use std::net::{
-    IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket,
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket,
 };
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,18 +28,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::{cargo_bin, cargo_bin_cmd};
+use command_fds::{CommandFdExt as _, FdMapping};
 use common::command::succeeds;
 use common::connection::Connection;
 use common::kernel::{open_descriptors, path, status};
 use common::listener::queued;
-use common::process::PATIENCE;
+use common::process::{PATIENCE, ready_address};
 use common::server::{Server, has_signal, server_command};
 use common::stop::{missing, stop_listening, wait_until_closed};
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use socket2::{Domain, Socket, Type};
-use upcase::server::MAX_TIMEOUT;
+use upcase::server::event_loop::BACKLOG;
+use upcase::server::{self, MAX_TIMEOUT};
 
 fn main() -> ExitCode {
     let trials = vec![
@@ -51,7 +54,13 @@ fn main() -> ExitCode {
         trial(full_disk_loses_no_reply_and_counts_missing_requests, []),
         trial(size_limit_loses_no_reply_and_counts_missing_requests, []),
         trial(handed_over_listener_is_served_with_its_queue, []),
-        trial(handed_over_listeners_of_two_families_are_served, [&IPV6]),
+        trial(handed_over_ipv4_and_ipv6_are_both_served, [&IPV6]),
+        trial(queues_of_two_listeners_are_answered_after_a_stop, [&IPV6]),
+        trial(stop_accepts_a_whole_queue_of_each_listener, [&LONG_QUEUE]),
+        trial(flood_at_one_listener_does_not_starve_others, []),
+        trial(failed_listener_does_not_affect_others, []),
+        trial(listener_that_is_passed_twice_is_served, []),
+        trial(each_listener_lowers_the_connection_limit, []),
         trial(unfit_socket_fails_with_one_line, []),
         trial(restarts_on_a_shared_socket_lose_no_request, []),
         trial(server_that_shares_its_socket_stops_at_once, []),
@@ -88,6 +97,10 @@ static LOCALHOST_IPV4: Need = Need::new("localhost as 127.0.0.1", || {
 });
 static LOCALHOST_IPV6: Need = Need::new("localhost as ::1", || {
     is_localhost(Ipv6Addr::LOCALHOST.into())
+});
+static LONG_QUEUE: Need = Need::new("net.core.somaxconn of 4096", || {
+    let most = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    most.trim().parse().is_ok_and(|most: usize| most >= BACKLOG)
 });
 
 static LINK_LOCAL: Need = Need::new("unshare --net, nsenter and ip with IPv6", || {
@@ -345,16 +358,32 @@ fn lowered_descriptor_limit_loses_no_reply() {
     check_warnings(&[&[warning], &stderr[..]].concat(), start);
 }
 
-/// A server that is started by `prefix` and gets `socket` in the way of systemd.
-fn handing_over(socket: impl Into<OwnedFd>, prefix: &[&str], options: &[&str]) -> Command {
-    let script = "exec 3<&0 4<&0 0</dev/null; LISTEN_PID=$$ exec \"$0\" \"$@\"";
-    let mut command = server_by(&[prefix, &["sh", "-c", script]].concat(), options);
-    command.stdin(socket.into()).env("LISTEN_FDS", "1");
+/// A server that is started by `prefix` and gets `sockets` in the way of systemd.
+fn handing_over<S: Into<OwnedFd>>(
+    sockets: impl IntoIterator<Item = S>,
+    prefix: &[&str],
+    options: &[&str],
+) -> Command {
+    const SET_PID: [&str; 3] = ["sh", "-c", "LISTEN_PID=$$ exec \"$0\" \"$@\""];
+    let numbered = sockets.into_iter().zip(3..);
+    let mappings: Vec<_> = numbered
+        .map(|(socket, child_fd)| FdMapping {
+            parent_fd: socket.into(),
+            child_fd,
+        })
+        .collect();
+    let mut command = server_by(&[prefix, &SET_PID].concat(), options);
+    command.env("LISTEN_FDS", mappings.len().to_string());
+    command.fd_mappings(mappings).unwrap();
     command
 }
 
 fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listen_at("127.0.0.1:0")
+}
+
+fn listen_at(address: &str) -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
@@ -376,7 +405,7 @@ const CANNOT_LOG: &str = "upcase-server: cannot write the log; the server contin
 fn full_disk_loses_no_reply_and_counts_missing_requests() {
     let (listener, address) = listen();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let command = handing_over(listener, &[], &[]);
+    let command = handing_over([listener], &[], &[]);
     let server = Server::spawn(command, full.into(), Stdio::piped());
     let warning = server.stderr.next_line();
     assert!(warning.starts_with(CANNOT_LOG), "{warning}");
@@ -390,7 +419,7 @@ fn size_limit_loses_no_reply_and_counts_missing_requests() {
     let (listener, address) = listen();
     let log = scratch("limited.log");
     let limit = ["sh", "-c", "ulimit -f 1; exec \"$0\" \"$@\""];
-    let command = handing_over(listener, &limit, &[]);
+    let command = handing_over([listener], &limit, &[]);
     let stdout = File::create(&log).unwrap();
     let server = Server::spawn(command, stdout.into(), Stdio::piped());
     exchange(address, 200);
@@ -407,7 +436,7 @@ fn handed_over_listener_is_served_with_its_queue() {
     listener.set_nonblocking(true).unwrap();
     let mut early = Connection::connect(address);
     early.send(b"early\n");
-    let server = Server::start_by(handing_over(listener, &[], &[]));
+    let server = Server::start_by(handing_over([listener], &[], &[]));
     assert_eq!(server.address(), address);
     assert_eq!(early.reply(), b"EARLY");
     drop(early);
@@ -416,37 +445,211 @@ fn handed_over_listener_is_served_with_its_queue() {
     assert!(stderr.is_empty(), "{stderr:?}");
 }
 
+/// A listener for each version of IP, and their addresses.
+fn listen_at_both() -> ([TcpListener; 2], [SocketAddr; 2]) {
+    let [(four, four_address), (six, six_address)] = ["127.0.0.1:0", "[::1]:0"].map(listen_at);
+    ([four, six], [four_address, six_address])
+}
+
+/// Reads the lines of LOG-1 for all `addresses` but the first, which the server has.
+#[track_caller]
+fn check_ready(server: &Server, addresses: &[SocketAddr]) {
+    let rest = addresses[1..].iter();
+    let rest = rest.map(|_| ready_address(&server.stdout.next_line()));
+    let ready: Vec<_> = iter::once(server.address()).chain(rest).collect();
+    assert_eq!(ready, addresses);
+}
+
 /// SPEC: LOG-1, TIME-5
-fn handed_over_listeners_of_two_families_are_served() {
-    let listeners = ["127.0.0.1:0", "[::1]:0"].map(|any| TcpListener::bind(any).unwrap());
-    let addresses = listeners
-        .each_ref()
-        .map(|listener| listener.local_addr().unwrap());
+fn handed_over_ipv4_and_ipv6_are_both_served() {
+    let (listeners, addresses) = listen_at_both();
     let mut early = addresses.map(Connection::connect);
-    let [ipv4, ipv6] = listeners;
-    // The second socket takes the place of standard error, which then goes to standard output.
-    let script = "exec 3<&0 4<&2 0</dev/null 2>&1; LISTEN_PID=$$ exec \"$0\" \"$@\"";
-    let mut command = server_by(&["sh", "-c", script], &["--timeout", "10"]);
-    command.stdin(OwnedFd::from(ipv4)).env("LISTEN_FDS", "2");
-    let server = Server::spawn(command, Stdio::piped(), OwnedFd::from(ipv6).into());
-    for address in addresses {
-        let ready = format!("Servidor rodando em {address}");
-        assert_eq!(server.stdout.next_line(), ready);
-    }
+    let server = Server::start_by(handing_over(listeners, &[], &["--timeout", "10"]));
+    check_ready(&server, &addresses);
     for client in &mut early {
         client.send(b"early\n");
         assert_eq!(client.reply(), b"EARLY");
     }
+    for ip in ["127.0.0.1", "::1"] {
+        assert_eq!(server.stdout.next_line(), format!("Recebido de {ip}:"));
+        assert_eq!(server.stdout.next_line(), "b'early'");
+    }
     drop(early);
-    for address in addresses {
-        exchange(address, 10);
+    let mut clients = addresses.map(Connection::connect);
+    for client in &mut clients {
+        client.send(b"under");
     }
-    let (stdout, _) = server.stop();
-    assert_eq!(stdout.len(), 2 * (2 + 2 * 10), "{stdout:?}");
-    for address in addresses {
-        let refused = TcpStream::connect(address).map_err(|error| error.kind());
-        assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
+    server.signal(Signal::TERM);
+    wait_until("both listeners are closed", || {
+        addresses.iter().all(|address| queued(*address).is_none())
+    });
+    for client in &mut clients {
+        client.send(b" way\n");
+        assert_eq!(client.reply(), b"UNDER WAY");
     }
+    drop(clients);
+    let (status, _, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0));
+    assert!(stderr.is_empty(), "{stderr:?}");
+}
+
+/// SPEC: TIME-5
+fn queues_of_two_listeners_are_answered_after_a_stop() {
+    for counts in [[1, 20], [20, 1]] {
+        let (listeners, addresses) = listen_at_both();
+        let options = ["--max-connections", "1", "--timeout", "10"];
+        let server = Server::start_by(handing_over(listeners, &[], &options));
+        check_ready(&server, &addresses);
+        let mut first = server.connect();
+        first.send(b"first");
+        wait_until("the first is accepted", || queued(addresses[0]) == Some(0));
+        let mut others = Vec::new();
+        for (address, count) in addresses.into_iter().zip(counts) {
+            others.extend((0..count).map(|_| Connection::connect(address)));
+            wait_until("the others are queued", || queued(address) == Some(count));
+        }
+        server.signal(Signal::TERM);
+        first.send(b"\n");
+        assert_eq!(first.reply(), b"FIRST");
+        drop(first);
+        // Each holds the only place until its client has read the reply and closed.
+        thread::scope(|scope| {
+            for mut client in others {
+                scope.spawn(move || {
+                    client.send(b"queued\n");
+                    assert_eq!(client.reply(), b"QUEUED");
+                });
+            }
+        });
+        assert_eq!(server.wait().0.code(), Some(0));
+    }
+}
+
+/// SPEC: TIME-5
+fn stop_accepts_a_whole_queue_of_each_listener() {
+    let listeners = [(); 2].map(|()| server::listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
+    let addresses = listeners
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap());
+    let options = ["--max-connections", "1", "--timeout", "10"];
+    let server = Server::start_by(handing_over(listeners, &[], &options));
+    check_ready(&server, &addresses);
+    let mut first = server.connect();
+    first.send(b"hello");
+    wait_until("the first is accepted", || queued(addresses[0]) == Some(0));
+    for address in addresses {
+        // A closed connection stays in the queue, and needs no descriptor here.
+        (0..BACKLOG).for_each(|_| Connection::connect(address).send(b"hello\n"));
+        wait_until("the others are queued", || queued(address) == Some(BACKLOG));
+    }
+    server.signal(Signal::TERM);
+    first.send(b"\n");
+    assert_eq!(first.reply(), b"HELLO");
+    drop(first);
+    let (status, stdout, stderr) = server.wait();
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(logged(&stdout) + missing(&stderr), 1 + 2 * BACKLOG);
+}
+
+/// A client that has sent all of `request`. Nothing but the server can delay the end of its exchange.
+fn queue(address: SocketAddr, request: &[u8]) -> Connection {
+    let mut client = Connection::connect(address);
+    client.send(request);
+    client.0.shutdown(Shutdown::Write).unwrap();
+    client
+}
+
+/// SPEC: TIME-3, TIME-5
+fn flood_at_one_listener_does_not_starve_others() {
+    for flooded in 0..3 {
+        let (listeners, addresses): (Vec<_>, Vec<_>) = (0..3).map(|_| listen()).unzip();
+        let mut clients: Vec<_> = (0..50)
+            .map(|_| queue(addresses[flooded], b"flood\n"))
+            .collect();
+        clients.extend(addresses.iter().map(|address| queue(*address, b"single\n")));
+        let options = ["--max-connections", "1", "--timeout", "10"];
+        let server = Server::start_by(handing_over(listeners, &[], &options));
+        check_ready(&server, &addresses);
+        for client in &mut clients {
+            let reply = client.reply();
+            assert!(reply == b"FLOOD" || reply == b"SINGLE", "{reply:?}");
+        }
+        let (stdout, _) = server.stop();
+        // They are served one after another, and the log has their order.
+        let first: Vec<_> = stdout.chunks(2).take(3).map(|lines| &lines[1]).collect();
+        let singles = first.iter().filter(|request| **request == "b'single'");
+        assert_eq!(singles.count(), 2, "{flooded}: {first:?}");
+    }
+}
+
+/// SPEC: TIME-4, TIME-5
+fn failed_listener_does_not_affect_others() {
+    let check = |failed: usize| {
+        let (listeners, addresses): (Vec<_>, Vec<_>) = (0..2).map(|_| listen()).unzip();
+        let kept = Socket::from(listeners[failed].try_clone().unwrap());
+        let start = Instant::now();
+        let options = ["--max-connections", "1", "--timeout", "3"];
+        let server = Server::start_by(handing_over(listeners, &[], &options));
+        check_ready(&server, &addresses);
+        // From now on `accept` fails for this listener.
+        kept.shutdown(Shutdown::Both).unwrap();
+        let warning = server.stderr.next_line();
+        let fit = addresses[1 - failed];
+        let mut stalled = Connection::connect(fit);
+        stalled.send(b"x");
+        wait_until("it is accepted", || queued(fit) == Some(0));
+        let clients: Vec<_> = (0..100).map(|_| queue(fit, b"hello\n")).collect();
+        server.signal(Signal::TERM);
+        drop(stalled);
+        // If each were followed by a pause for the other listener, they would be too late.
+        for mut client in clients {
+            assert_eq!(client.reply(), b"HELLO");
+        }
+        let (status, _, stderr) = server.wait();
+        assert_eq!(status.code(), Some(0));
+        check_warnings(&[&[warning], &stderr[..]].concat(), start);
+    };
+    thread::scope(|scope| {
+        for failed in 0..2 {
+            scope.spawn(move || check(failed));
+        }
+    });
+}
+
+fn listener_that_is_passed_twice_is_served() {
+    let (listener, address) = listen();
+    let twice = [listener.try_clone().unwrap(), listener];
+    let server = Server::start_by(handing_over(twice, &[], &["--timeout", "10"]));
+    check_ready(&server, &[address, address]);
+    exchange(address, 20);
+    let (stdout, stderr) = server.stop();
+    assert_eq!(logged(&stdout), 20);
+    assert!(stderr.is_empty(), "{stderr:?}");
+}
+
+/// SPEC: TIME-4
+fn each_listener_lowers_the_connection_limit() {
+    let (listeners, addresses): (Vec<_>, Vec<_>) = (0..8).map(|_| listen()).unzip();
+    let limit = ["sh", "-c", "ulimit -n 50; exec \"$0\" \"$@\""];
+    let options = ["--max-connections", "100", "--timeout", "10", "--quiet"];
+    let server = Server::start_by(handing_over(listeners, &limit, &options));
+    check_ready(&server, &addresses);
+    let warning = server.stderr.next_line();
+    let most = connection_limit(&warning).unwrap_or_else(|| panic!("{warning}"));
+    let idle = open_descriptors(&server);
+    assert!(
+        most == 1 || (40..50).contains(&(idle + most)),
+        "{idle} {most}"
+    );
+    let mut held = stall(&server, most);
+    wait_until("all are held", || open_descriptors(&server) == idle + most);
+    for client in &mut held {
+        client.send(b"\n");
+        assert_eq!(client.reply(), b"X");
+    }
+    drop(held);
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
 }
 
 fn unfit_socket_fails_with_one_line() {
@@ -455,29 +658,41 @@ fn unfit_socket_fails_with_one_line() {
     bound.bind(&any.into()).unwrap();
     let datagrams = UdpSocket::bind(any).unwrap();
     let file = File::open("/dev/null").unwrap();
-    let (listener, _) = listen();
-    let sockets: [(OwnedFd, _, _); 4] = [
-        (bound.into(), "1", "it does not listen"),
-        (datagrams.into(), "1", "not a valid tcp socket"),
-        (file.into(), "1", "is not a socket"),
-        // The script passes it twice; the third is not open.
-        (listener.into(), "3", "number 3 of 3"),
+    let (local, _other_end) = UnixStream::pair().unwrap();
+    let (listener, address) = listen();
+    let _client = Connection::connect(address);
+    let accepted = listener.accept().unwrap().0;
+    let unfit: [(OwnedFd, _); 5] = [
+        (bound.into(), "it does not listen"),
+        (accepted.into(), "it does not listen"),
+        (datagrams.into(), "not a valid tcp socket"),
+        (local.into(), "not a valid tcp socket"),
+        (file.into(), "is not a socket"),
     ];
-    for (socket, count, cause) in sockets {
-        let mut command = handing_over(socket, &[], &[]);
-        let output = command.env("LISTEN_FDS", count).output().unwrap();
-        let stderr = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(output.stdout.is_empty());
-        assert!(stderr.contains(cause), "{stderr}");
-        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for (socket, cause) in unfit {
+        check_unfit([socket.try_clone().unwrap()], "socket 1 of 1", cause);
+        let fit = || listener.try_clone().unwrap().into();
+        check_unfit([fit(), socket, fit()], "socket 2 of 3", cause);
     }
+}
+
+/// Checks that a server refuses `sockets`, and says which is unfit, and why.
+#[track_caller]
+fn check_unfit<const N: usize>(sockets: [OwnedFd; N], which: &str, cause: &str) {
+    let output = handing_over(sockets, &[], &[]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(output.stdout.is_empty());
+    for part in [which, cause, "ListenStream="] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
 /// Hands `listener` over to a new server, and keeps it.
 fn start_at(listener: &TcpListener) -> Server {
     let socket = listener.try_clone().unwrap();
-    Server::start_by(handing_over(socket, &[], &["--timeout", "10"]))
+    Server::start_by(handing_over([socket], &[], &["--timeout", "10"]))
 }
 
 /// Sets a flag on drop, so also when a test fails.
@@ -566,7 +781,7 @@ fn assert_at_once(elapsed: Duration) {
 /// SPEC: TIME-5
 fn server_without_a_network_stops_at_once() {
     let (listener, _) = listen();
-    let command = handing_over(listener, &["unshare", "--net"], &["--timeout", "10"]);
+    let command = handing_over([listener], &["unshare", "--net"], &["--timeout", "10"]);
     let server = Server::start_by(command);
     let mut client = server.connect();
     client.send(b"under");

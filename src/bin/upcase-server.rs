@@ -286,28 +286,29 @@ impl LogThreads {
     }
 }
 
-/// The listeners that the program was started with (systemd's socket activation).
+/// The listeners that the program was started with, if any (systemd's socket activation).
 fn handed_over() -> Result<Vec<TcpListener>, String> {
     let mut sockets = ListenFd::from_env();
     let count = sockets.len();
-    let take = |number| {
-        let unfit = |reason: String| {
-            format!(
-                "cannot serve the passed socket, number {} of {count}: {reason}; it must be a \
-                 listening TCP socket",
-                number + 1
-            )
-        };
-        let taken = sockets.take_tcp_listener(number);
-        let taken = taken.map_err(|error| unfit(error.to_string()))?;
-        let listener = taken.ok_or_else(|| unfit("it is missing".into()))?;
-        match SockRef::from(&listener).is_listener() {
-            Ok(true) => Ok(listener),
-            Ok(false) => Err(unfit("it does not listen".into())),
-            Err(error) => Err(unfit(error.to_string())),
+    let take = |index| {
+        let listener = sockets.take_tcp_listener(index)?;
+        let listener = listener.ok_or(io::ErrorKind::NotFound)?;
+        if !SockRef::from(&listener).is_listener()? {
+            return Err(io::Error::other("it does not listen"));
         }
+        Ok(listener)
     };
-    (0..count).map(take).collect()
+    let unfit = |number: usize, reason: io::Error| {
+        format!(
+            "cannot serve passed socket {number} of {count}: {reason}; each must be a listening TCP \
+             socket; in a socket unit, use only ListenStream= with a port or an IP address, and \
+             Accept=no"
+        )
+    };
+    let listeners = (1..).zip((0..count).map(take));
+    listeners
+        .map(|(number, listener)| listener.map_err(|reason| unfit(number, reason)))
+        .collect()
 }
 
 /// Raises the limit of file descriptors to its maximum. Returns the number of connections that it

@@ -103,18 +103,20 @@ impl World for Sockets {
     }
 
     fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
+        let mut none = ErrorKind::WouldBlock.into();
         for _ in 0..self.listeners.len() {
             self.listeners.rotate_left(1); // so that each has its turn
             match self.listeners[0].own.accept() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                accepted => {
-                    let (stream, peer) = accepted?;
+                Ok((stream, peer)) => {
                     let watched = None;
                     return Ok((Socket { stream, watched }, peer));
                 }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // It is reported only if no other has a connection, so that it delays none of them.
+                Err(error) => none = error,
             }
         }
-        Err(ErrorKind::WouldBlock.into())
+        Err(none)
     }
 
     fn has_queued(&mut self) -> io::Result<bool> {

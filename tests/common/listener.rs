@@ -4,17 +4,23 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, SocketAddr};
 
-/// How many connections are in the queue of the listener at `address`, which must be of IPv4; `None`
-/// if nothing listens there.
+/// How many connections are in the queue of the listener at `address`; `None` if nothing listens
+/// there.
 pub fn queued(address: SocketAddr) -> Option<usize> {
     const LISTEN: &str = "0A";
-    let IpAddr::V4(ip) = address.ip() else {
-        panic!("{address} is not of IPv4");
+    // The kernel prints an address as numbers of four bytes.
+    let hexadecimal = |octets: &[u8]| {
+        let numbers = octets.as_chunks().0.iter();
+        let numbers = numbers.map(|number| format!("{:08X}", u32::from_ne_bytes(*number)));
+        numbers.collect::<Vec<_>>().concat()
     };
-    let ip = u32::from_ne_bytes(ip.octets());
-    let local = format!("{ip:08X}:{:04X}", address.port());
+    let (table, ip) = match address.ip() {
+        IpAddr::V4(ip) => ("/proc/net/tcp", hexadecimal(&ip.octets())),
+        IpAddr::V6(ip) => ("/proc/net/tcp6", hexadecimal(&ip.octets())),
+    };
+    let local = format!("{ip}:{:04X}", address.port());
     // The table begins with the listeners.
-    let table = BufReader::new(File::open("/proc/net/tcp").unwrap());
+    let table = BufReader::new(File::open(table).unwrap());
     table.lines().find_map(|line| {
         let line = line.unwrap();
         let mut fields = line.split_whitespace().skip(1);
