@@ -110,7 +110,7 @@ impl fmt::Display for Error {
             ),
             Self::Broken(received, error) => write!(
                 f,
-                "the connection broke after {} of a reply, which may not be all of it: {error}",
+                "the connection failed after {} of a reply, so the reply is not complete: {error}",
                 bytes(*received)
             ),
             Self::ReplyTooLong => write!(
@@ -226,8 +226,8 @@ pub fn connect(
 /// # Errors
 /// As [`exchange`], or [`Error::ReplyTooLong`] as soon as one byte too many is read. After a failed
 /// write it reads on, but returns an error even if the stream then ends in order: the failed write
-/// may have taken the error of a reset away (SPEC CLIENT-7). No reply to a whole request is lost by
-/// that, because a server does not reply before the request is complete.
+/// may have used up the error that reports a reset (SPEC CLIENT-7). No reply is lost by that: if a
+/// write failed, the server has not received the whole request, so it has not replied.
 pub fn exchange_over(
     stream: &mut (impl Read + Write + ?Sized),
     message: &[u8],

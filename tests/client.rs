@@ -515,7 +515,7 @@ fn reset_is_an_error_even_after_a_part_of_the_reply() {
         connection.send(b"PART");
         // The request is not read, so the close is a reset.
     });
-    let pattern = r"127\.0\.0\.1:\d+: the connection broke after [04] bytes .*try again";
+    let pattern = r"127\.0\.0\.1:\d+: the connection failed after [04] bytes .*try again";
     fails(assert, pattern);
 }
 

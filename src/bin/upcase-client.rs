@@ -24,8 +24,8 @@ const MAX_INPUT: usize = 1 << 20;
 /// Send a short text to an UPCASE server, and show what comes back: the text in upper case.
 ///
 /// The arguments are joined by single spaces. Without arguments, the message is read from standard
-/// input; at a terminal it is empty. One line feed at the end of the input is removed. A single `-`
-/// reads standard input at a terminal too.
+/// input, but if standard input is a terminal, the message is empty. A single `-` reads standard
+/// input even if it is a terminal. One line feed at the end of the input is removed.
 #[derive(Parser)]
 #[command(
     name = env!("CARGO_BIN_NAME"),
@@ -42,8 +42,10 @@ Examples:
 A message has at most 1023 bytes and no line feed, and its upper case has at most 1024 bytes. A
 message that the protocol would cut is refused. A reply that is not printable text is shown as b'…'.
 
-Exit codes: 0 a reply was received, 1 there was no reply, the message was refused, or --check failed,
-2 wrong usage."
+Exit codes:
+  0  a reply was received
+  1  the message was refused, there was no reply, it could not be written, or --check failed
+  2  wrong usage"
 )]
 struct Arguments {
     /// The server's name or IP address, and its port
@@ -143,7 +145,7 @@ fn not_connected(host: &str, error: &Error) -> String {
         Error::Connect(failed) => {
             let timed_out = |(_, error): &(_, io::Error)| error.kind() == ErrorKind::TimedOut;
             let firewall = if failed.iter().any(timed_out) {
-                "no answer suggests a firewall, or a machine that is off or busy; "
+                "a time-out can mean a firewall, or a machine that is off or busy; "
             } else {
                 ""
             };

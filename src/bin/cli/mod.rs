@@ -36,7 +36,7 @@ pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<ExitCode, String>) -> Exi
 fn print(help: &clap::Error) -> Result<ExitCode, String> {
     let printed = standard::open(&io::stdout()).and_then(|_| help.print());
     match printed {
-        // Who closed the pipe has read enough, for example by `--help | head -1`.
+        // The reader has closed the pipe because it has read enough, as in `--help | head -1`.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(format!("cannot write to standard output: {error}"))
         }

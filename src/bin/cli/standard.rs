@@ -15,8 +15,8 @@ use nix::fcntl::{FcntlArg, fcntl};
 /// Whether standard input and standard output were closed when the program was started.
 static CLOSED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
-/// Runs before `main`, and so before the standard library opens `/dev/null`. Later the two cannot be
-/// told apart from `/dev/null` that the program was started with.
+/// Runs before `main`, and so before the standard library opens `/dev/null`. Later, nothing shows
+/// whether the standard library or the caller opened it.
 #[ctor::ctor]
 fn look() {
     let is_closed = |stream: &dyn AsFd| fcntl(stream.as_fd(), FcntlArg::F_GETFD).is_err();
