@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use upcase::deadline::Timed;
 use upcase::exchange::Exchange;
-use upcase::server::{self, Ended, Server, Service};
 use upcase::log::{self, Format, Log};
+use upcase::server::{self, Ended, Server, Service};
 use upcase::{LIMIT, process};
 
 use super::REQUEST;
