@@ -54,6 +54,8 @@ pub enum Error {
 pub enum Stage {
     /// The server's name is being resolved.
     Resolving,
+    /// No time is left to connect.
+    Connecting,
     /// The message is being sent, or the reply is being read.
     Reading,
 }
@@ -105,6 +107,7 @@ impl fmt::Display for Error {
                 "timed out while {}",
                 match stage {
                     Stage::Resolving => "looking up the server's address",
+                    Stage::Connecting => "connecting",
                     Stage::Reading => "waiting for the reply",
                 }
             ),
@@ -204,13 +207,17 @@ pub fn connect(
     let addresses = resolve(server, deadline)?;
     let mut failed = Vec::new();
     for (tried, address) in addresses.iter().enumerate() {
+        let Ok(left) = remaining(deadline) else {
+            break;
+        };
         let shares = u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        let attempt =
-            remaining(deadline).and_then(|left| TcpStream::connect_timeout(address, left / shares));
-        match attempt {
+        match TcpStream::connect_timeout(address, left / shares) {
             Ok(stream) => return Ok((stream, *address)),
             Err(error) => failed.push((*address, error)),
         }
+    }
+    if failed.is_empty() && !addresses.is_empty() {
+        return Err(Error::TimedOut(Stage::Connecting));
     }
     if failed.is_empty() {
         let nowhere = io::Error::new(ErrorKind::NotFound, "the name has no address");

@@ -32,7 +32,7 @@ use predicates::str::{contains, is_match};
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use socket2::{SockRef, Socket};
 use upcase::LIMIT;
-use upcase::client::{Error, MAX_MESSAGE, Stage, check, exchange, exchange_over};
+use upcase::client::{Error, MAX_MESSAGE, Stage, check, connect, exchange, exchange_over};
 use upcase::deadline::Timed;
 
 /// Starts this project's server.
@@ -357,7 +357,7 @@ fn message_that_would_be_cut_is_refused() {
     let longest = "a".repeat(1 << 20);
     let endless = "a".repeat(3_000_000);
     let lines = "line\n".repeat(600_000);
-    let endless_pattern = "more than 1048576 bytes long, and a request has room for 1023";
+    let endless_pattern = "at least 1048577 bytes, and a request has room for 1023";
     for (input, pattern) in [
         (&*long, "5000 bytes long, 3977 more than the 1023"),
         (&longest, "1048576 bytes long, 1047553 more than the 1023"),
@@ -652,7 +652,8 @@ fn wrong_usage_fails_with_one_line() {
     let address = "not HOST:PORT, such as localhost:8080 or";
     let seconds = "not a number of seconds, more than 0 and at most 3600";
     let option = "unexpected argument '--rwa' found; .*'-- --rwa'";
-    let dash = |word: &str| format!("'{word}' is not an option; .*: upcase-client -- {word}");
+    let dash =
+        |word: &str| format!("'{word}' is not an option; to send it as text, write -- before");
     let pairs = |pattern: &str, option, values: &[&'static str]| {
         let pair = |value: &&'static str| (vec![option, *value], pattern.to_owned());
         values.iter().map(pair).collect::<Vec<_>>()
@@ -720,6 +721,7 @@ fn errors_of_the_library_name_no_flag() {
         Error::IncompleteEnd(1),
         Error::Connect(vec![(([127, 0, 0, 1], 1).into(), error())]),
         Error::TimedOut(Stage::Resolving),
+        Error::TimedOut(Stage::Connecting),
         Error::TimedOut(Stage::Reading),
         Error::Broken(1, error()),
         Error::ReplyTooLong,
@@ -801,6 +803,11 @@ fn unwritable_stdout_fails_with_one_line() {
         // Not open for writing.
         ("1< /dev/null", &["x"], cause),
         (
+            "1< /dev/null",
+            &["--help"],
+            "cannot write to standard output",
+        ),
+        (
             "> /dev/full",
             &["--help"],
             "cannot write to standard output: ",
@@ -841,4 +848,16 @@ fn discarded_output_is_no_error() {
     let (_socket, nowhere) = nowhere();
     let output = redirected("2>&-", nowhere, &["x"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// SPEC: CLIENT-8
+#[test]
+fn no_time_left_to_connect_blames_no_server() {
+    let server = start_server();
+    let connected = connect(server.address, Instant::now());
+    let error = connected.expect_err("no time is left");
+    assert!(
+        matches!(error, Error::TimedOut(Stage::Connecting)),
+        "{error}"
+    );
 }

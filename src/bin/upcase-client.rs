@@ -8,6 +8,8 @@ use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -68,7 +70,7 @@ struct Arguments {
     message: Vec<OsString>,
 
     /// Words of the message that may begin with a dash
-    #[arg(last = true, value_name = "MESSAGE")]
+    #[arg(last = true, value_name = "MESSAGE", hide = true)]
     more: Vec<OsString>,
 }
 
@@ -86,8 +88,14 @@ fn host_and_port(text: &str) -> Result<(String, u16), String> {
         None => Some(host.to_owned()),
     };
     text.rsplit_once(':')
-        .and_then(|(name, port)| Some((host(name)?, port.parse().ok().filter(|port| *port > 0)?)))
+        .and_then(|(name, port)| Some((host(name)?, number(port)?)))
         .ok_or_else(|| "not HOST:PORT, such as localhost:8080 or [::1]:8080".into())
+}
+
+/// A port, in digits alone.
+fn number(port: &str) -> Option<u16> {
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    port.parse().ok().filter(|port| is_number && *port > 0)
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
@@ -186,8 +194,9 @@ fn read_input(deadline: Instant) -> Result<Vec<u8>, String> {
                                 allow more with --timeout SECONDS"
             .into(),
         ErrorKind::FileTooLarge => format!(
-            "the message on standard input is more than {MAX_INPUT} bytes long, and a request has \
-             room for {MAX_MESSAGE}; shorten it, or send it in parts"
+            "standard input has at least {} bytes, and a request has room for {MAX_MESSAGE}; shorten \
+             the message, or send it in parts",
+            MAX_INPUT + 1
         ),
         _ => format!(
             "cannot read the message from standard input: {error}; give it as an argument instead"
@@ -205,35 +214,35 @@ fn read_input(deadline: Instant) -> Result<Vec<u8>, String> {
 /// [`ErrorKind::TimedOut`] at the deadline, [`ErrorKind::FileTooLarge`] after more than
 /// [`MAX_INPUT`] bytes, and the errors of the system.
 fn read_to_end(mut input: File, deadline: Instant) -> io::Result<Vec<u8>> {
-    let (mut read, mut buffer) = (Vec::new(), [0; 8192]);
-    while read.len() <= MAX_INPUT {
-        wait_for(&input, deadline)?;
-        match input.read(&mut buffer) {
-            Ok(0) => return Ok(read),
-            Ok(count) => read.extend(&buffer[..count]),
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
-                _ => return Err(error),
-            },
-        }
-    }
-    Err(ErrorKind::FileTooLarge.into())
+    // In a thread that can be left behind. To wait for input would not be enough: another process
+    // may read it first.
+    let (sender, receiver) = mpsc::channel();
+    let read = move || {
+        let (mut read, mut buffer) = (Vec::new(), [0; 8192]);
+        let done = loop {
+            match input.read(&mut buffer) {
+                Ok(0) => break Ok(read),
+                Ok(count) => read.extend(&buffer[..count]),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted => {}
+                    ErrorKind::WouldBlock => wait_for(&input),
+                    _ => break Err(error),
+                },
+            }
+            if read.len() > MAX_INPUT {
+                break Err(ErrorKind::FileTooLarge.into());
+            }
+        };
+        sender.send(done)
+    };
+    thread::Builder::new().spawn(read)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let read = receiver.recv_timeout(left);
+    read.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
-/// Waits until `input` can be read.
-fn wait_for(input: &impl AsFd, deadline: Instant) -> io::Result<()> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
-        }
-        // In whole milliseconds, so not too early.
-        let left =
-            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], left) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
+/// Waits until `input` can be read. If that fails, the next read says why.
+fn wait_for(input: &impl AsFd) {
+    let mut input = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    let _ = poll(&mut input, PollTimeout::NONE);
 }

@@ -34,7 +34,9 @@ pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<ExitCode, String>) -> Exi
 
 /// Prints what `--help` or `--version` asks for.
 fn print(help: &clap::Error) -> Result<ExitCode, String> {
-    let printed = standard::open(&io::stdout()).and_then(|_| help.print());
+    let printed = standard::open(&io::stdout())
+        .and_then(|mut out| out.write(&[])) // fails if it is not open for writing
+        .and_then(|_| help.print());
     match printed {
         // The reader has closed the pipe because it has read enough, as in `--help | head -1`.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
@@ -69,7 +71,7 @@ fn not_an_option<A: Parser>(word: &OsString) -> String {
     let command = A::command();
     let word = escape::text(word.as_encoded_bytes());
     let cure = match command.get_positionals().next() {
-        Some(_) => format!("; to pass it as text: {} -- {word}", command.get_name()),
+        Some(_) => "; to send it as text, write -- before it".into(),
         None => String::new(),
     };
     format!("'{word}' is not an option{cure}; see --help")
