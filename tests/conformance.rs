@@ -237,8 +237,11 @@ fn runner_trials() -> Vec<Trial> {
                     .env(SERVER, server.to_string())
                     .output()?;
                 let printed = String::from_utf8(output.stdout)?;
-                let blames = "not judged: this machine cannot open a connection";
-                if !printed.contains(blames) || printed.contains("TIME-") {
+                let blames = "not judged: this machine cannot connect";
+                if !printed.contains(blames)
+                    || !printed.contains("ulimit -n")
+                    || printed.contains("TIME-")
+                {
                     return Err(printed.into());
                 }
                 Ok(())

@@ -166,7 +166,7 @@ fn acts_on_an_incomplete_request_are_caught() {
     for (name, id, problem) in [
         (
             "replies as it reads",
-            "reply.not-before-the-lf",
+            "time.drip",
             "the server acts on an incomplete request",
         ),
         (
@@ -214,6 +214,21 @@ fn a_violation_in_time_names_its_clause() {
     }
 }
 
+/// The reply and its end come at once. The client fails to send more than a second later.
+#[test]
+fn a_failed_write_is_reported_with_its_own_time() {
+    let fault = servers::wrong().find(|fault| fault.name == "discards only for a moment");
+    let judge = impatient_judge(fault.expect("that fault").start());
+    let violation = violation(&judge, vector("surplus.a-second-later"));
+    let problem = "the client cannot send all bytes";
+    assert!(violation.problem.contains(problem), "{violation}");
+    let ended = violation.details.last().expect("how it ended");
+    assert!(
+        !ended.contains("ms after") && !ended.contains("µs after"),
+        "{ended}"
+    );
+}
+
 /// What `judge` finds by `vector`.
 #[track_caller]
 fn violation(judge: &ServerJudge, vector: &Vector) -> Violation {
@@ -247,6 +262,30 @@ fn the_right_servers_break_no_vector_of_the_transport() {
             judged.unwrap_or_else(|violation| panic!("{violation}"));
         }
     }
+}
+
+/// A slow server makes the judge late too, so that it cannot be judged by some of these vectors.
+#[test]
+fn a_server_at_the_limits_of_time_is_not_blamed() {
+    let judge = ServerJudge::new(servers::start_right_at_the_limits());
+    let is_other = |step: &Step| matches!(step, Step::Other(_) | Step::Pause(_));
+    let vectors = vectors_of_transport().filter(|vector| vector.steps.iter().any(is_other));
+    let judged = side_by_side(vectors, |vector| judge.judge_alone(vector));
+    let blamed = judged.into_iter().filter_map(|(_, judged)| match judged {
+        Err(NotPassed::Violation(violation)) => Some(violation),
+        _ => None,
+    });
+    assert_eq!(blamed.collect::<Vec<_>>(), []);
+}
+
+#[test]
+fn a_missing_route_is_not_the_servers_fault() {
+    // Nothing can connect to the address of all machines.
+    let judge = ServerJudge::new("255.255.255.255:9".parse().unwrap());
+    let Err(NotPassed::NotJudged(reason)) = judge.probe() else {
+        panic!("this machine can connect there");
+    };
+    assert!(!reason.contains("open files"), "{reason}");
 }
 
 /// The vectors that judge more than the content of a reply.

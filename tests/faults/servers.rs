@@ -68,6 +68,18 @@ pub fn start_right_with_resets() -> SocketAddr {
     start(serve, RIGHT_DEADLINE, None, Duration::ZERO)
 }
 
+/// Starts another right server, as slow and with as short a deadline as SPEC REPLY-4 and TIME-6 allow,
+/// except for what a busy machine adds.
+pub fn start_right_at_the_limits() -> SocketAddr {
+    let serve = |c: &mut Connection| {
+        c.serve_with(|c, reply| {
+            thread::sleep(DEADLINE * 2 / 5);
+            c.finish(reply);
+        });
+    };
+    start(serve, DEADLINE, None, Duration::ZERO)
+}
+
 /// Starts a server on a free port. It runs until the process ends.
 fn start(serve: Serve, deadline: Duration, at_a_time: Option<usize>, pace: Duration) -> SocketAddr {
     let listener = Arc::new(TcpListener::bind("127.0.0.1:0").expect("a free port"));
