@@ -3,9 +3,10 @@
 //! `tests/implementations.rs` asks a second oracle, and `tests/schema/` compares the file with its schema.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use upcase::LIMIT;
-use upcase::conformance::vectors::{End, Level, Step, Vector, suite};
+use upcase::conformance::vectors::{End, Level, Other, Step, Vector, suite};
 use upcase::conformance::{clauses, judge_function, reference};
 
 /// How many vectors there are. It is stated again here, so that none is lost unnoticed.
@@ -110,6 +111,39 @@ fn every_boundary_has_two_vectors() {
     }
     at_least_two("empty streams", &|v| v.stream().0.is_empty());
     at_least_two("incomplete requests", &|v| v.expect.end == End::Closed);
+}
+
+/// A vector relies on no more than SPEC.md promises, and if on half of it, cites the clause.
+///
+/// SPEC: TIME-6, TIME-7, SURPLUS-3
+#[test]
+fn vectors_keep_within_the_lower_bounds() {
+    for vector in &suite().vectors {
+        let (stream, _) = vector.stream();
+        let request = vector.request();
+        let surplus = stream.len() - request.as_ref().map_or(stream.len(), Vec::len);
+        let pauses = vector.steps.iter().map(|step| match step {
+            Step::Pause(time) => *time,
+            _ => Duration::ZERO,
+        });
+        // An incomplete request waits for its deadline.
+        let milliseconds = request.map_or(0, |_| pauses.sum::<Duration>().as_millis());
+        let others = vector.steps.iter().map(|step| match step {
+            Step::Other(Other::Stall { connections, .. }) => *connections,
+            _ => 0,
+        });
+        let is_other = |step: &Step| matches!(step, Step::Other(Other::Exchange { .. }));
+        let at_once = 1 + others.sum::<usize>() + usize::from(vector.steps.iter().any(is_other));
+        for (used, bound, clause) in [
+            (milliseconds, 2_000 - 500, "TIME-6"), // half a second is for the network
+            (at_once as u128, 40, "TIME-7"),
+            (surplus as u128, 16 << 20, "SURPLUS-3"),
+        ] {
+            assert!(used <= bound, "{}: {used} of {clause}", vector.id);
+            let cites = vector.clauses.iter().any(|id| id == clause);
+            assert!(used < bound / 2 || cites, "{} without {clause}", vector.id);
+        }
+    }
 }
 
 #[test]
