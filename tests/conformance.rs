@@ -15,19 +15,21 @@ mod common {
 
 use std::env::{self, VarError};
 use std::fmt::Display;
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::thread;
+use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
 use clap::Parser;
-use common::command_line::CommandLine;
+use common::command_line::{self, CommandLine};
 use common::nowhere::nowhere;
 use common::program::Program;
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Completion, Failed, Trial};
 use upcase::conformance::vectors::{End, Vector, suite};
 use upcase::conformance::{NotPassed, ServerJudge};
 use upcase::exchange::Exchange;
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(exit_code) => exit_code,
         Err(reason) => {
-            eprintln!("conformance: {reason}");
+            // Unlike eprintln!, this does not panic if standard error is closed.
+            let _ = writeln!(io::stderr(), "conformance: {reason}");
             ExitCode::FAILURE
         }
     }
@@ -57,20 +60,19 @@ fn run() -> Result<ExitCode, String> {
     let mut trials = vector_trials();
     if named.is_none() {
         trials.extend(runner_trials());
+        trials.extend(command_line_trials());
     }
     let command_line = CommandLine::parse();
-    let chosen = command_line.choose(trials);
-    // Nobody may read the output any more.
-    let run = |chosen| {
-        let conclusion = command_line.run(4, chosen);
+    let run = |trials| {
+        let conclusion = command_line.run(4, trials);
         conclusion.map_or(ExitCode::FAILURE, |conclusion| conclusion.exit_code())
     };
     if command_line.arguments.list {
-        return Ok(run(chosen));
+        return Ok(run(trials));
     }
 
     if let Some(named) = &named
-        && chosen.is_empty()
+        && !trials.iter().any(|trial| command_line.chooses(trial))
     {
         return Err(format!(
             "no vector has such a name, so {named} was not judged at all"
@@ -86,7 +88,7 @@ fn run() -> Result<ExitCode, String> {
     let judge = JUDGE.get_or_init(|| ServerJudge::new(address));
     let probed = judge.probe();
     probed.map_err(|reason| reason.to_string())?;
-    let exit_code = run(chosen);
+    let exit_code = run(trials);
     let probed = judge.probe();
     probed.map_err(|reason| format!("at the end the server fails: {reason}"))?;
     Ok(exit_code)
@@ -135,8 +137,9 @@ fn vector_trials() -> Vec<Trial> {
     let (mut vectors, quick): (Vec<_>, Vec<_>) = suite().vectors.iter().partition(|v| is_slow(v));
     vectors.extend(quick);
     let trial = |vector: &'static Vector| {
-        Trial::test(&vector.id, || {
-            judge(vector).map_err(|reason| {
+        command_line::test(&vector.id, || {
+            let judged = judge(vector).map(|()| Completion::Completed);
+            judged.map_err(|reason| {
                 let named = env::var(SERVER).map(|named| format!("{SERVER}={named} "));
                 let named = named.unwrap_or_default();
                 let command = format!(
@@ -199,32 +202,6 @@ fn runner_trials() -> Vec<Trial> {
             }
             Ok(())
         }),
-        Trial::test("runner.several-filters-choose-several-groups", || {
-            let output = Command::new(env::current_exe()?)
-                .args(["--list", "trim.", "cap.", "--skip", "cap.cut"])
-                .output()?;
-            let listed = String::from_utf8(output.stdout)?;
-            let is_chosen = |id: &str| listed.lines().any(|line| line == format!("{id}: test"));
-            let chosen = ["trim.space", "cap.1023-and-lf", "proc.hello"].map(is_chosen);
-            if chosen != [true, true, false] || listed.contains("cap.cut") {
-                return Err(listed.into());
-            }
-            Ok(())
-        }),
-        Trial::test("runner.output-that-is-not-read-is-no-panic", || {
-            let mut runner = Command::new(env::current_exe()?)
-                .args(["trim.", "proc."])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()?;
-            drop(runner.stdout.take());
-            let output = runner.wait_with_output()?;
-            let printed = String::from_utf8(output.stderr)?;
-            if output.status.code() != Some(1) || !printed.is_empty() {
-                return Err(format!("{}: {printed}", output.status).into());
-            }
-            Ok(())
-        }),
         #[cfg(unix)]
         Trial::test(
             "runner.lack-of-descriptors-is-not-the-servers-fault",
@@ -271,6 +248,85 @@ fn runner_trials() -> Vec<Trial> {
     ]
 }
 
+/// Tests of this program's filters and of its output.
+fn command_line_trials() -> Vec<Trial> {
+    vec![
+        Trial::test("runner.several-filters-choose-several-groups", || {
+            let output = Command::new(env::current_exe()?)
+                .args(["--list", "trim.", "cap.", "--skip", "cap.cut"])
+                .output()?;
+            let listed = String::from_utf8(output.stdout)?;
+            let is_chosen = |id: &str| listed.lines().any(|line| line == format!("{id}: test"));
+            let chosen = ["trim.space", "cap.1023-and-lf", "proc.hello"].map(is_chosen);
+            if chosen != [true, true, false] || listed.contains("cap.cut") {
+                return Err(listed.into());
+            }
+            Ok(())
+        }),
+        Trial::test("runner.tests-that-no-filter-chooses-are-counted", || {
+            let server = serve(usize::MAX, upcase::process)?;
+            let output = Command::new(env::current_exe()?)
+                .args(["--exact", "trim.space", "cap.1023-and-lf"])
+                .env(SERVER, server.to_string())
+                .output()?;
+            let printed = String::from_utf8(output.stdout)?;
+            let others = suite().count - 2;
+            let counts =
+                format!("2 passed; 0 failed; 0 ignored; 0 measured; {others} filtered out");
+            if !printed.contains(&counts) {
+                return Err(printed.into());
+            }
+            Ok(())
+        }),
+        Trial::test("runner.nothing-is-judged-for-nobody", || {
+            let (slow, count) = serve_slowly()?;
+            let mut runner = Command::new(env::current_exe()?)
+                .args(["cap.", "trim.", "upper."])
+                .env(SERVER, slow.to_string())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
+            let stdout = BufReader::new(runner.stdout.take().expect("a pipe"));
+            let mut lines = stdout.lines().map_while(Result::ok);
+            let begins = lines.any(|line| line.starts_with("running"));
+            drop(lines);
+            let output = runner.wait_with_output()?;
+            let printed = String::from_utf8(output.stderr)?;
+            let all = suite().vectors.iter().filter(|vector| {
+                ["cap.", "trim.", "upper."]
+                    .iter()
+                    .any(|area| vector.id.contains(area))
+            });
+            let is_whole = count.load(Ordering::SeqCst) >= all.count();
+            if !begins || is_whole || output.status.code() != Some(1) || !printed.is_empty() {
+                return Err(format!("{begins}, {is_whole}, {}: {printed}", output.status).into());
+            }
+            Ok(())
+        }),
+        #[cfg(target_os = "linux")]
+        Trial::test("runner.results-that-cannot-be-written-fail", || {
+            let full = || File::options().write(true).open("/dev/full");
+            let output = Command::new(env::current_exe()?)
+                .arg("--list")
+                .stdout(full()?)
+                .output()?;
+            let printed = String::from_utf8(output.stderr)?;
+            let line = "the results cannot be written: ";
+            let is_line = printed.starts_with(line) && printed.lines().count() == 1;
+            if output.status.code() != Some(1) || !is_line {
+                return Err(format!("{}: {printed}", output.status).into());
+            }
+            // Without standard error either, at least the exit code tells.
+            let mut runner = Command::new(env::current_exe()?);
+            let status = runner.env(SERVER, "").stderr(full()?).status()?;
+            if status.code() != Some(1) {
+                return Err(status.to_string().into());
+            }
+            Ok(())
+        }),
+    ]
+}
+
 /// Runs this program with another server. It must fail, and print the texts.
 fn fails(server: impl Display, filter: &str, texts: &[&str]) -> Result<(), Failed> {
     let output = Command::new(env::current_exe()?)
@@ -287,6 +343,22 @@ fn fails(server: impl Display, filter: &str, texts: &[&str]) -> Result<(), Faile
         return Err(format!("{}, without {missing:?}:\n{printed}", output.status).into());
     }
     Ok(())
+}
+
+/// Serves, but waits before each connection. Also returns the number of connections.
+fn serve_slowly() -> io::Result<(SocketAddr, Arc<AtomicUsize>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let count = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&count);
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            thread::sleep(Duration::from_millis(50));
+            counted.fetch_add(1, Ordering::SeqCst);
+            let _ = Exchange::new().advance(&mut stream, upcase::process);
+        }
+    });
+    Ok((address, count))
 }
 
 /// Serves with `process`, until so many connections were made.

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use clap::Parser;
 use libtest_mimic::{Completion, Trial};
 
-use super::command_line::CommandLine;
+use super::command_line::{self, CommandLine};
 
 /// What a test needs of the machine.
 pub struct Need {
@@ -30,7 +30,7 @@ pub fn trial<const NEEDS: usize, T: FnOnce() + Send + 'static>(
 ) -> Trial {
     let path = type_name::<T>();
     let (_, name) = path.rsplit_once("::").unwrap_or(("", path));
-    Trial::ignorable_test(name, move || {
+    command_line::test(name, move || {
         if let Some(need) = needs.iter().find(|need| !*need.is_met) {
             return Ok(Completion::ignored_with(format!("needs {}", need.what)));
         }
@@ -41,10 +41,6 @@ pub fn trial<const NEEDS: usize, T: FnOnce() + Send + 'static>(
 
 /// Runs the chosen tests in this order, `threads` at once if the command line does not say otherwise.
 pub fn run(threads: usize, trials: Vec<Trial>) -> ExitCode {
-    let command_line = CommandLine::parse();
-    let chosen = command_line.choose(trials);
-    match command_line.run(threads, chosen) {
-        Some(conclusion) => conclusion.exit_code(),
-        None => ExitCode::FAILURE,
-    }
+    let conclusion = CommandLine::parse().run(threads, trials);
+    conclusion.map_or(ExitCode::FAILURE, |conclusion| conclusion.exit_code())
 }
