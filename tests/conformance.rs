@@ -17,7 +17,7 @@ use std::env::{self, VarError};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
@@ -101,29 +101,33 @@ fn start_server() -> Program {
     Program::start(&mut command)
 }
 
-/// The first address of `named` where a server accepts a connection.
+/// The first address of `named` where a server answers.
 fn find(named: &str) -> Result<SocketAddr, String> {
     let (host, port) = named.rsplit_once(':').unwrap_or_default();
     let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    if !is_port || host.is_empty() || host.contains(['/', ' ']) {
+    let is_in_brackets = host.starts_with('[') && host.ends_with(']');
+    let is_host = !host.is_empty()
+        && !host.contains(|c: char| c == '/' || c.is_whitespace())
+        && (is_in_brackets || !host.contains(':'));
+    if !is_port || !is_host {
         return Err(format!(
-            "{SERVER}={named} is not HOST:PORT; set it to a server's, such as localhost:9000 or \
+            "{SERVER}={named:?} is not HOST:PORT; set it to a server's, such as localhost:9000 or \
              [::1]:9000, or unset it to judge this project's server"
         ));
     }
     let addresses = named
         .to_socket_addrs()
         .map_err(|error| format!("{SERVER}={named} has no address: {error}; check HOST"))?;
-    let mut reason = "the name has no address".to_owned();
+    let mut reasons = Vec::new();
     for address in addresses {
-        let timeout = ServerJudge::new(address).timeout;
-        match TcpStream::connect_timeout(&address, timeout) {
-            Ok(_) => return Ok(address),
-            Err(error) => reason = error.to_string(),
+        match ServerJudge::new(address).probe() {
+            Ok(()) => return Ok(address),
+            Err(reason) => reasons.push(format!("\n{address}: {reason}")),
         }
     }
     Err(format!(
-        "no server answers at {SERVER}={named}: {reason}; start it first"
+        "no server answers at {SERVER}={named}; start it first, unless this shows another cause:{}",
+        reasons.concat()
     ))
 }
 
@@ -178,11 +182,24 @@ fn runner_trials() -> Vec<Trial> {
     vec![
         Trial::test("runner.absent-server-fails", || {
             let (_socket, nowhere) = nowhere();
+            let texts = [
+                "conformance: no server answers at UPCASE_SERVER=",
+                "refused",
+            ];
+            fails(nowhere, "", &texts)
+        }),
+        Trial::test("runner.missing-route-is-not-the-servers-fault", || {
+            // No machine can connect to the address of all machines.
             fails(
-                nowhere,
+                "255.255.255.255:9",
                 "",
-                &["conformance: no server answers at UPCASE_SERVER="],
+                &["not judged: this machine cannot"],
             )
+        }),
+        Trial::test("runner.wrong-server-is-shown-at-its-address", || {
+            let server = serve(usize::MAX, |_| b"SSH-2.0".to_vec())?;
+            let at = format!("\n{server}: a simple exchange (PROC-1): expected b'ARE YOU THERE?'");
+            fails(server, "", &[&at, "received b'SSH-2.0'"])
         }),
         Trial::test("runner.server-that-was-not-judged-fails", || {
             let server = serve(usize::MAX, upcase::process)?;
@@ -194,7 +211,11 @@ fn runner_trials() -> Vec<Trial> {
                 " ",
                 "localhost",
                 "localhost:0",
+                "localhost: 9000",
+                "local\thost:9000",
                 ":9000",
+                "::1",
+                "::1:9000",
                 "http://localhost:9000/",
             ] {
                 let texts = ["is not HOST:PORT", "such as localhost:9000", "unset it"];
