@@ -205,6 +205,10 @@ pub fn connect(
     deadline: Instant,
 ) -> Result<(TcpStream, SocketAddr), Error> {
     let addresses = resolve(server, deadline)?;
+    if addresses.is_empty() {
+        let nowhere = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        return Err(Error::Resolve(nowhere));
+    }
     let mut failed = Vec::new();
     for (tried, address) in addresses.iter().enumerate() {
         let Ok(left) = remaining(deadline) else {
@@ -216,12 +220,8 @@ pub fn connect(
             Err(error) => failed.push((*address, error)),
         }
     }
-    if failed.is_empty() && !addresses.is_empty() {
-        return Err(Error::TimedOut(Stage::Connecting));
-    }
     if failed.is_empty() {
-        let nowhere = io::Error::new(ErrorKind::NotFound, "the name has no address");
-        return Err(Error::Resolve(nowhere));
+        return Err(Error::TimedOut(Stage::Connecting));
     }
     Err(Error::Connect(failed))
 }

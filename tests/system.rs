@@ -277,18 +277,25 @@ fn memory_limit_loses_no_reply() {
     });
 }
 
+/// Checks that a server with 50 descriptors uses nearly all of them and never all, by the connection
+/// limit in its `warning`. Returns the number of descriptors that it has open, and this limit.
+#[track_caller]
+fn check_limit_of_fifty(server: &Server, warning: &str) -> (usize, usize) {
+    let most = connection_limit(warning).unwrap_or_else(|| panic!("{warning}"));
+    let idle = open_descriptors(server);
+    assert!(
+        most == 1 || (40..50).contains(&(idle + most)),
+        "{idle} {most}"
+    );
+    (idle, most)
+}
+
 /// SPEC: TIME-3, TIME-5
 fn few_descriptors_lower_the_connection_limit() {
     let start = |options: &[&str]| Server::start_by(limited("-n 50", options));
     let server = start(&["--max-connections", "100", "--timeout", "10", "--quiet"]);
     let warning = server.stderr.next_line();
-    let most = connection_limit(&warning).unwrap_or_else(|| panic!("{warning}"));
-    // Nearly all descriptors are used, and never all.
-    let idle = open_descriptors(&server);
-    assert!(
-        most == 1 || (40..50).contains(&(idle + most)),
-        "{idle} {most}"
-    );
+    let (idle, most) = check_limit_of_fifty(&server, &warning);
     // `most` connections are held at once, and one more waits.
     let mut held = stall(&server, most);
     wait_until("all are held", || open_descriptors(&server) == idle + most);
@@ -635,12 +642,7 @@ fn each_listener_lowers_the_connection_limit() {
     let server = Server::start_by(handing_over(listeners, &limit, &options));
     check_ready(&server, &addresses);
     let warning = server.stderr.next_line();
-    let most = connection_limit(&warning).unwrap_or_else(|| panic!("{warning}"));
-    let idle = open_descriptors(&server);
-    assert!(
-        most == 1 || (40..50).contains(&(idle + most)),
-        "{idle} {most}"
-    );
+    let (idle, most) = check_limit_of_fifty(&server, &warning);
     let mut held = stall(&server, most);
     wait_until("all are held", || open_descriptors(&server) == idle + most);
     for client in &mut held {

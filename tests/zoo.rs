@@ -175,9 +175,7 @@ fn acts_on_an_incomplete_request_are_caught() {
             "the server ended the connection before the request was complete",
         ),
     ] {
-        let fault = servers::wrong().find(|fault| fault.name == name);
-        let judge = impatient_judge(fault.expect(name).start());
-        let violation = violation(&judge, vector(id));
+        let violation = violation_of(name, id);
         assert!(violation.problem.contains(problem), "{violation}");
     }
 }
@@ -207,9 +205,7 @@ fn a_violation_in_time_names_its_clause() {
             "TIME-7",
         ),
     ] {
-        let fault = servers::wrong().find(|fault| fault.name == name);
-        let judge = impatient_judge(fault.expect(name).start());
-        let violation = violation(&judge, vector(id));
+        let violation = violation_of(name, id);
         assert_eq!(violation.clauses[0], clause, "{violation}");
     }
 }
@@ -217,9 +213,7 @@ fn a_violation_in_time_names_its_clause() {
 /// The reply and its end come at once. The client fails to send more than a second later.
 #[test]
 fn a_failed_write_is_reported_with_its_own_time() {
-    let fault = servers::wrong().find(|fault| fault.name == "discards only for a moment");
-    let judge = impatient_judge(fault.expect("that fault").start());
-    let violation = violation(&judge, vector("surplus.a-second-later"));
+    let violation = violation_of("discards only for a moment", "surplus.a-second-later");
     let problem = "the client cannot send all bytes";
     assert!(violation.problem.contains(problem), "{violation}");
     let ended = violation.details.last().expect("how it ended");
@@ -227,6 +221,13 @@ fn a_failed_write_is_reported_with_its_own_time() {
         !ended.contains("ms after") && !ended.contains("µs after"),
         "{ended}"
     );
+}
+
+/// What the vector `id` finds at the server with the fault `name`.
+#[track_caller]
+fn violation_of(name: &str, id: &str) -> Violation {
+    let fault = servers::wrong().find(|fault| fault.name == name);
+    violation(&impatient_judge(fault.expect(name).start()), vector(id))
 }
 
 /// What `judge` finds by `vector`.

@@ -110,15 +110,18 @@ fn mapping_of(character: char) -> Option<&'static str> {
 /// # Panics
 /// Never: the lines are part of this crate, and a test reads them.
 pub fn mappings() -> impl Iterator<Item = (char, String)> {
-    let character = |hex: &str| {
-        let number = u32::from_str_radix(hex, 16).expect("a hexadecimal number");
-        char::from_u32(number).expect("a character")
-    };
+    let character = |hex| char::from_u32(code_point(hex)).expect("a character");
     let lines = include_str!("../../tests/unicode/uppercase.txt").lines();
     lines.map(move |line| {
         let (from, to) = line.split_once(';').expect("two columns");
         (character(from), to.split(' ').map(character).collect())
     })
+}
+
+/// The code point that a line of the database names. The lines are part of this crate, and tests read
+/// all of them.
+fn code_point(hex: &str) -> u32 {
+    u32::from_str_radix(hex, 16).expect("a hexadecimal number")
 }
 
 /// The request at the beginning of `stream`, which is all that the client sent (SPEC FRAME-1 to
@@ -176,11 +179,10 @@ pub fn is_in_hex(character: char) -> bool {
 fn category_of(number: u32) -> Option<&'static str> {
     /// The first and the last code point of each range, and its category.
     static RANGES: LazyLock<Vec<(u32, u32, &str)>> = LazyLock::new(|| {
-        let number = |hex| u32::from_str_radix(hex, 16).expect("a hexadecimal number");
         let range = |line: &'static str| {
             let (range, category) = line.split_once(';').expect("two columns");
             let (first, last) = range.split_once("..").expect("a range");
-            (number(first), number(last), category)
+            (code_point(first), code_point(last), category)
         };
         let lines = include_str!("../../tests/unicode/categories.txt").lines();
         lines.map(range).collect()

@@ -103,10 +103,10 @@ impl Trouble {
         Self::Machine(format!("this machine cannot {what}: {error}{cure}"))
     }
 
-    /// As the outcome of a vector, if this is the server's fault.
-    fn by(self, vector: &Vector) -> NotPassed {
+    /// Why the server did not pass: by the `violation` of a problem, if that is the server's fault.
+    fn not_passed(self, violation: impl FnOnce(String) -> Violation) -> NotPassed {
         match self {
-            Self::Server(problem) => NotPassed::Violation(vector.violation(&[], problem)),
+            Self::Server(problem) => NotPassed::Violation(violation(problem)),
             Self::LateJudge => late_judge(),
             Self::Machine(reason) => NotPassed::NotJudged(reason),
         }
@@ -155,16 +155,15 @@ impl ServerJudge {
     /// Why there is no right reply.
     pub fn probe(&self) -> Result<(), NotPassed> {
         let exchange = self.exchange(b"Are you there?\n", b"ARE YOU THERE?");
-        exchange.map(drop).map_err(|trouble| match trouble {
-            Trouble::Server(problem) => NotPassed::Violation(Violation {
-                rule: "a simple exchange".into(),
-                clauses: vec!["PROC-1".into()],
-                problem,
-                details: vec![format!("the server at {} does not answer it", self.server)],
-            }),
-            Trouble::LateJudge => late_judge(),
-            Trouble::Machine(reason) => NotPassed::NotJudged(reason),
-        })
+        let violation = |problem| Violation {
+            rule: "a simple exchange".into(),
+            clauses: vec!["PROC-1".into()],
+            problem,
+            details: vec![format!("the server at {} does not answer it", self.server)],
+        };
+        exchange
+            .map(drop)
+            .map_err(|trouble| trouble.not_passed(violation))
     }
 
     /// Judges the server by `vector`, between two simple exchanges.
@@ -196,7 +195,8 @@ impl ServerJudge {
     }
 
     fn judge_once(&self, vector: &Vector) -> Result<(), NotPassed> {
-        let run = || Run::of(self, vector).map_err(|trouble| trouble.by(vector));
+        let violation = |problem| vector.violation(&[], problem);
+        let run = || Run::of(self, vector).map_err(|trouble| trouble.not_passed(violation));
         let mut last = run()?;
         let mut late_runs = 0;
         for attempt in 1..=ATTEMPTS {

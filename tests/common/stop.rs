@@ -21,7 +21,8 @@ pub fn wait_until_closed(server: &Server) {
     });
 }
 
-/// How many requests or connections are missing from the log, according to these lines of standard error.
+/// How many requests or connections are missing from the log, according to these lines of standard
+/// error.
 #[track_caller]
 pub fn missing(stderr: &[String]) -> usize {
     let count = |line: &String| {

@@ -68,11 +68,12 @@ fn mistaken_for_letters(error: &clap::Error) -> Option<OsString> {
 
 /// What is wrong with `word`, and how to pass it to a program that takes words.
 fn not_an_option<A: Parser>(word: &OsString) -> String {
-    let command = A::command();
+    let takes_words = A::command().get_positionals().next().is_some();
     let word = escape::text(word.as_encoded_bytes());
-    let cure = match command.get_positionals().next() {
-        Some(_) => "; to send it as text, write -- before it".into(),
-        None => String::new(),
+    let cure = if takes_words {
+        "; to send it as text, write -- before it"
+    } else {
+        ""
     };
     format!("'{word}' is not an option{cure}; see --help")
 }
