@@ -39,11 +39,12 @@ mod function_judge;
 pub mod fuzz;
 pub mod laws;
 pub mod reference;
-mod report;
+pub mod report;
 pub mod script;
 mod server_judge;
 pub mod vectors;
+mod violation;
 
 pub use function_judge::judge_function;
-pub use report::Violation;
-pub use server_judge::{NotPassed, ServerJudge};
+pub use server_judge::ServerJudge;
+pub use violation::{About, Detail, Level, NotPassed, Violation};

@@ -23,34 +23,35 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("conformance::clauses", &[]),
     ("conformance::reference", &[]),
     (
-        "conformance::report",
+        "conformance::violation",
         &["conformance::clauses", "conformance::reference"],
     ),
+    ("conformance::report", &["conformance::violation"]),
     (
         "conformance::script",
         &["conformance::reference", "exchange"],
     ),
     (
         "conformance::laws",
-        &["conformance::reference", "conformance::report"],
+        &["conformance::reference", "conformance::violation"],
     ),
     (
         "conformance::exchange_laws",
         &[
             "conformance::reference",
-            "conformance::report",
+            "conformance::violation",
             "conformance::script",
         ],
     ),
     (
         "conformance::vectors",
-        &["conformance::reference", "conformance::report"],
+        &["conformance::reference", "conformance::violation"],
     ),
     (
         "conformance::function_judge",
         &[
             "conformance::laws",
-            "conformance::report",
+            "conformance::violation",
             "conformance::vectors",
         ],
     ),
@@ -58,7 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "conformance::server_judge",
         &[
             "conformance::reference",
-            "conformance::report",
+            "conformance::violation",
             "conformance::vectors",
             "deadline",
         ],
@@ -69,7 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "client",
             "conformance::exchange_laws",
             "conformance::laws",
-            "conformance::report",
+            "conformance::violation",
             "conformance::script",
             "escape",
             "exchange",

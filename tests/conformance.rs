@@ -169,7 +169,9 @@ fn judge(vector: &Vector) -> Result<(), NotPassed> {
     let _alone = TURN.write().expect("a judge does not panic");
     // A server that does not answer any more is not waited for again and again.
     if HAS_FAILED.load(Ordering::SeqCst) {
-        return Err(NotPassed::failed_before());
+        return Err(NotPassed::NotJudged(
+            "the server failed before this; see the first violation".into(),
+        ));
     }
     judge.judge(vector).inspect_err(|_| {
         let has_failed = matches!(judge.probe(), Err(NotPassed::Violation(_)));

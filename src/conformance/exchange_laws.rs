@@ -10,8 +10,8 @@
 use std::io::Read;
 
 use super::reference::{self, LIMIT};
-use super::report::{Counterexample, Violation, byte_string};
 use super::script::{Action, Recording, Script, ScriptedPeer};
+use super::violation::{Counterexample, Violation, byte_string};
 
 /// An implementation of the exchange, to be judged.
 #[derive(Clone, Copy, Debug)]

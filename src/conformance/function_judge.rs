@@ -1,8 +1,8 @@
 //! Judges a function from bytes to bytes, by every vector and every law, without a socket.
 
 use super::laws::{self, Function};
-use super::report::{Violation, excerpt};
 use super::vectors::{self, Vector};
+use super::violation::{Violation, excerpt};
 
 /// Judges `process`, an implementation of the transformation, by every vector, and by every law on
 /// the request of every vector.
@@ -16,17 +16,19 @@ pub fn judge_function(process: Function) -> Vec<Violation> {
     let mut violations = Vec::new();
     for vector in &vectors::suite().vectors {
         violations.extend(vector.judge_function(process).err());
-        let request = vector.request().unwrap_or_default();
-        violations.extend(laws::check(process, &request).err().map(|mut violation| {
-            violation.detail("vector", &vector.id);
-            violation
-        }));
+        for (request, _) in vector.exchanges() {
+            violations.extend(laws::check(process, &request).err().map(|mut violation| {
+                violation.detail("vector", &vector.id);
+                violation
+            }));
+        }
     }
     violations
 }
 
 impl Vector {
-    /// Judges `process` by this vector. A vector whose request is never complete does not apply.
+    /// Judges `process` by the exchanges of this vector. A vector without a complete request does not
+    /// apply.
     ///
     /// # Errors
     /// The [`Violation`].
@@ -34,16 +36,15 @@ impl Vector {
     /// # Panics
     /// If `process` does.
     pub fn judge_function(&self, process: Function) -> Result<(), Violation> {
-        let Some(request) = self.request() else {
-            return Ok(());
-        };
-        let reply = process(&request);
-        if reply == self.expect.reply {
-            return Ok(());
-        }
-        let mut violation = self.violation(&[], "the reply is wrong".into());
-        violation.detail("sent", excerpt(&request));
-        violation.compare(&self.expect.reply, &reply);
-        Err(violation)
+        self.exchanges().try_for_each(|(request, expected)| {
+            let reply = process(&request);
+            if reply == expected {
+                return Ok(());
+            }
+            let mut violation = self.about().violation(&[], "the reply is wrong".into());
+            violation.detail("sent", excerpt(&request));
+            violation.compare(&expected, &reply);
+            Err(violation)
+        })
     }
 }

@@ -9,8 +9,8 @@ use arbitrary::{Arbitrary, Unstructured};
 
 use super::exchange_laws::{CLIENT, FRAMING, Framed, Implementation, SESSION};
 use super::laws::{self, LITERAL};
-use super::report::Violation;
 use super::script::{Script, ScriptedPeer};
+use super::violation::Violation;
 use crate::exchange::Exchange;
 use crate::framing::Framing;
 use crate::{LIMIT, client, escape, process};

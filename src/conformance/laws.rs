@@ -18,7 +18,7 @@
 //! source of inputs can drive every law.
 
 use super::reference::{self, LIMIT, Unit, WHITE_SPACE};
-use super::report::{Counterexample, Violation, byte_string};
+use super::violation::{Counterexample, Violation, byte_string};
 
 /// A function to be judged: the transformation, from a request to its reply.
 pub type Function<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;

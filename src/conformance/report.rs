@@ -1,104 +1,105 @@
-//! What a judge finds: violations, and how they are shown.
+//! What a judge found about one implementation, as data that can be kept, joined and shown.
 
-use std::fmt;
+use std::time::Duration;
 
-use super::{clauses, reference};
+use serde::{Deserialize, Serialize};
 
-/// A violation of a law or a vector by an implementation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    /// The name of the law, or the ID of the vector.
-    pub rule: String,
-    /// The IDs of the clauses of SPEC.md that the rule follows from.
+use super::violation::{About, Detail, Level, NotPassed};
+
+/// What was found about one implementation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// What was judged.
+    pub judged: Role,
+    /// The implementation: a server's address, a client's command line, or a name that a person gave.
+    pub implementation: String,
+    /// The version of the suite.
+    pub suite: String,
+    /// The version of SPEC.md that it judges by.
+    pub spec: String,
+    /// The Unicode version whose mappings it expects (SPEC UPPER-2).
+    pub unicode: String,
+    /// A result for each vector that was chosen, in the order of the suite.
+    pub results: Vec<Judged>,
+}
+
+/// The part that an implementation has in an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It listens.
+    Server,
+    /// It connects.
+    Client,
+}
+
+/// What was found by one vector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judged {
+    /// The ID of the vector.
+    pub id: String,
+    /// What the judge does, in one line.
+    pub description: String,
+    /// What the implementation must do, in one line.
+    pub requirement: String,
+    /// The IDs of the clauses of SPEC.md, the main one first; of a failure, the violated one first.
     pub clauses: Vec<String>,
-    /// What is wrong, in one line.
-    pub problem: String,
-    /// What was sent, expected and received, and what else helps to find the cause; one line each.
-    pub details: Vec<String>,
+    /// How binding they are.
+    pub level: Level,
+    /// How long it took.
+    pub seconds: f64,
+    /// What was found.
+    pub verdict: Verdict,
+    /// Why it failed or was not judged, in one line; the same for failures with the same cause.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What was sent, expected and received, and what else helps to find the cause of a failure.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<Detail>,
 }
 
-impl Violation {
-    /// A violation with the text of each clause as its first details.
-    pub(super) fn new(rule: &str, clauses: &[String], problem: String) -> Self {
-        let text = |id: &String| format!("{id}: {}", clauses::clause(id).unwrap_or_default());
-        Self {
-            rule: rule.into(),
-            clauses: clauses.into(),
-            problem,
-            details: clauses.iter().map(text).collect(),
+/// A verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The implementation does what the vector requires.
+    Passed,
+    /// It does not.
+    Failed,
+    /// It could not be judged, for the reason given.
+    NotJudged,
+}
+
+impl Judged {
+    /// What was found by the vector `about`, after `time`.
+    #[must_use]
+    pub fn new(about: About<'_>, time: Duration, result: Result<(), NotPassed>) -> Self {
+        let mut judged = Self {
+            id: about.id.into(),
+            description: about.description.into(),
+            requirement: about.requirement.into(),
+            clauses: about.clauses.into(),
+            level: about.level,
+            seconds: time.as_secs_f64(),
+            verdict: Verdict::Passed,
+            reason: None,
+            details: Vec::new(),
+        };
+        match result {
+            Ok(()) => {}
+            Err(NotPassed::NotJudged(reason)) => {
+                judged.verdict = Verdict::NotJudged;
+                judged.reason = Some(reason);
+            }
+            Err(NotPassed::Violation(violation)) => {
+                judged.verdict = Verdict::Failed;
+                judged.clauses = violation.clauses;
+                judged.reason = Some(violation.problem);
+                judged.details = violation.details;
+            }
         }
-    }
-
-    /// Adds what was `expected` and what was `received`, and where they differ first.
-    pub(super) fn compare(&mut self, expected: &[u8], received: &[u8]) {
-        self.detail("expected", excerpt(expected));
-        self.detail("received", excerpt(received));
-        if expected != received {
-            let pairs = expected.iter().zip(received);
-            let offset = pairs.take_while(|(expected, received)| expected == received);
-            let offset = offset.count();
-            let at = |bytes: &[u8]| match bytes.get(offset) {
-                Some(byte) => format!("{byte:02x}"),
-                None => "the end".into(),
-            };
-            let (expected, received) = (at(expected), at(received));
-            let difference = format!("offset {offset}: expected {expected}, received {received}");
-            self.detail("differs", difference);
-        }
-    }
-
-    /// Adds a line.
-    pub(super) fn detail(&mut self, label: &str, text: impl fmt::Display) {
-        self.details.push(format!("{label:<9}{text}"));
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, problem, .. } = self;
-        write!(f, "{rule} ({}): {problem}", self.clauses.join(", "))?;
-        let mut details = self.details.iter();
-        details.try_for_each(|detail| write!(f, "\n    {detail}"))
-    }
-}
-
-impl std::error::Error for Violation {}
-
-/// An input on which a law does not hold. The law adds its name.
-pub(super) struct Counterexample {
-    /// The input that shows it: the one that the law was given, or one derived from it.
-    pub input: Vec<u8>,
-    pub output: Vec<u8>,
-    /// What was expected, in words or as a byte string.
-    pub expected: String,
-}
-
-impl Counterexample {
-    pub fn violates(self, law: &str, clauses: &[&str], statement: &str) -> Violation {
-        let clauses: Vec<String> = clauses.iter().map(|id| (*id).into()).collect();
-        let problem = format!("it does not hold that {statement}");
-        let mut violation = Violation::new(law, &clauses, problem);
-        violation.detail("input", byte_string(&self.input));
-        violation.detail("output", byte_string(&self.output));
-        violation.detail("expected", self.expected);
-        violation
-    }
-}
-
-/// `bytes` as a byte string of Rust, all of them, to be pasted into a test.
-pub(super) fn byte_string(bytes: &[u8]) -> String {
-    format!("b\"{}\"", bytes.escape_ascii())
-}
-
-/// `bytes` as a byte literal (SPEC LOG-3). If they are more than 64: the first 32 and the last 16,
-/// with `…` between, and their number.
-pub(super) fn excerpt(bytes: &[u8]) -> String {
-    match bytes.len() {
-        ..=64 => reference::literal(bytes),
-        length => {
-            let (first, last) = (&bytes[..32], &bytes[length - 16..]);
-            let (first, last) = (reference::literal(first), reference::literal(last));
-            format!("{first}…{last} ({length} bytes)")
-        }
+        judged
     }
 }

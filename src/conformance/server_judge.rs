@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::reference;
-use super::report::{Violation, excerpt};
 use super::vectors::{End, Expectation, Other, Step, Vector};
+use super::violation::{NotPassed, Violation, excerpt};
 use crate::deadline::{Timed, is_time_out};
 
 /// The latest close of a connection, counted from when the client was connected: the limit of SPEC
@@ -48,34 +48,6 @@ pub struct ServerJudge {
     /// machine may be slow, so an end counts as late only if it is late three times.
     pub max_delay: Duration,
 }
-
-/// Why a server did not pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotPassed {
-    /// It violates SPEC.md.
-    Violation(Violation),
-    /// It was not judged, for this reason: the server failed before, or this machine lacks something.
-    NotJudged(String),
-}
-
-impl NotPassed {
-    /// The server failed before it could be judged.
-    #[must_use]
-    pub fn failed_before() -> Self {
-        Self::NotJudged("the server failed before this; see the first violation".into())
-    }
-}
-
-impl fmt::Display for NotPassed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Violation(violation) => violation.fmt(f),
-            Self::NotJudged(reason) => write!(f, "not judged: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for NotPassed {}
 
 /// What went wrong on a connection.
 enum Trouble {
@@ -111,6 +83,10 @@ impl Trouble {
             Self::Machine(reason) => NotPassed::NotJudged(reason),
         }
     }
+}
+
+fn failed_before() -> NotPassed {
+    NotPassed::NotJudged("the server failed before this; see the first violation".into())
 }
 
 fn late_judge() -> NotPassed {
@@ -155,12 +131,7 @@ impl ServerJudge {
     /// Why there is no right reply.
     pub fn probe(&self) -> Result<(), NotPassed> {
         let exchange = self.exchange(b"Are you there?\n", b"ARE YOU THERE?");
-        let violation = |problem| Violation {
-            rule: "a simple exchange".into(),
-            clauses: vec!["PROC-1".into()],
-            problem,
-            details: vec![format!("the server at {} does not answer it", self.server)],
-        };
+        let violation = |problem| Violation::new("a simple exchange", &["PROC-1".into()], problem);
         exchange
             .map(drop)
             .map_err(|trouble| trouble.not_passed(violation))
@@ -172,14 +143,14 @@ impl ServerJudge {
     /// Why the server did not pass.
     pub fn judge(&self, vector: &Vector) -> Result<(), NotPassed> {
         self.probe().map_err(|probe| match probe {
-            NotPassed::Violation(_) => NotPassed::failed_before(),
+            NotPassed::Violation(_) => failed_before(),
             not_judged @ NotPassed::NotJudged(_) => not_judged,
         })?;
         self.judge_alone(vector)?;
         self.probe().map_err(|probe| match probe {
             NotPassed::Violation(Violation { problem, .. }) => {
                 let problem = format!("after this vector the server fails: {problem}");
-                NotPassed::Violation(vector.violation(&[], problem))
+                NotPassed::Violation(vector.about().violation(&[], problem))
             }
             not_judged @ NotPassed::NotJudged(_) => not_judged,
         })
@@ -195,7 +166,7 @@ impl ServerJudge {
     }
 
     fn judge_once(&self, vector: &Vector) -> Result<(), NotPassed> {
-        let violation = |problem| vector.violation(&[], problem);
+        let violation = |problem| vector.about().violation(&[], problem);
         let run = || Run::of(self, vector).map_err(|trouble| trouble.not_passed(violation));
         let mut last = run()?;
         let mut late_runs = 0;
@@ -224,7 +195,7 @@ impl ServerJudge {
                 self.max_delay
             ));
         }
-        let mut violation = vector.violation(&clauses, problems.join("; "));
+        let mut violation = vector.about().violation(&clauses, problems.join("; "));
         violation.detail("sent", describe(&vector.steps));
         violation.compare(&vector.expect.reply, &last.connection.received);
         violation.detail("ended", last.connection.describe_end());
@@ -486,10 +457,13 @@ impl<'a> Run<'a> {
     /// Takes one step, or several that send.
     fn take(&mut self, steps: &[Step]) -> Result<(), Trouble> {
         let taken = match &steps[0] {
-            Step::Other(other) => {
-                self.open(other)?;
+            Step::Other { other, times } => {
+                for _ in 0..*times {
+                    self.open(other)?;
+                }
                 Ok(())
             }
+            Step::Connect => Ok(()),
             _ if self.is_over() => Ok(()),
             Step::Send { .. } => {
                 let text = steps.iter().flat_map(Step::bytes).collect::<Vec<_>>();
@@ -570,6 +544,14 @@ impl<'a> Run<'a> {
     fn open(&mut self, other: &Other) -> Result<(), Trouble> {
         let done = match other {
             Other::Exchange { request, reply } => self.judge.exchange(request, reply),
+            Other::AtOnce(_) | Other::Unchanged(_) => {
+                let exchanges = other.exchanges();
+                let mut exchanges = exchanges.iter();
+                exchanges.try_fold(false, |late, (request, reply)| {
+                    self.judge.exchange(request, reply).map(|is| is || late)
+                })
+            }
+            Other::Close(bytes) => self.judge.stall(bytes, 1).map(|_| false),
             Other::Reset(bytes) => self.judge.reset(bytes).map(|()| false),
             Other::Stall { bytes, connections } => {
                 self.judge.stall(bytes, *connections).map(|stalled| {
@@ -657,16 +639,42 @@ fn describe(steps: &[Step]) -> String {
             Step::Pause(time) => write!(text, "a pause of {time:?}"),
             Step::HalfClose => write!(text, "a half-close"),
             Step::AwaitReply => write!(text, "(the reply is read)"),
-            Step::Other(Other::Exchange { request, .. }) => {
-                write!(text, "{} by another client", excerpt(request))
-            }
-            Step::Other(Other::Reset(bytes)) => {
-                write!(text, "{} and a reset by another client", excerpt(bytes))
-            }
-            Step::Other(Other::Stall { bytes, connections }) => {
-                write!(text, "{} by {connections} stalled clients", excerpt(bytes))
+            Step::Connect => write!(text, "(the client connects)"),
+            Step::Other { other, times } => {
+                let _ = describe_other(&mut text, other);
+                match times {
+                    1 => Ok(()),
+                    times => write!(text, ", {times} times"),
+                }
             }
         };
     }
     text
+}
+
+fn describe_other(text: &mut String, other: &Other) -> fmt::Result {
+    match other {
+        Other::Exchange { request, .. } => {
+            write!(text, "{} by another client", excerpt(request))
+        }
+        Other::AtOnce(exchanges) => {
+            write!(
+                text,
+                "different texts by {} clients at once",
+                exchanges.len()
+            )
+        }
+        Other::Unchanged(ranges) => {
+            write!(text, "{} ranges of characters by others", ranges.len())
+        }
+        Other::Reset(bytes) => {
+            write!(text, "{} and a reset by another client", excerpt(bytes))
+        }
+        Other::Close(bytes) => {
+            write!(text, "{} and a close by another client", excerpt(bytes))
+        }
+        Other::Stall { bytes, connections } => {
+            write!(text, "{} by {connections} stalled clients", excerpt(bytes))
+        }
+    }
 }

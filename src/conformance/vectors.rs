@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::reference;
-use super::report::{Violation, excerpt};
+use super::violation::{About, Level, excerpt};
 
 /// The suite: a header, and the vectors.
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +48,9 @@ pub struct Vector {
     /// Whether it only illustrates: no known fault is caught by it.
     #[serde(default)]
     pub illustration: bool,
+    /// Whether the judge has no other connection open meanwhile.
+    #[serde(default)]
+    pub alone: bool,
     /// How many times it is judged, one after another, each on a new connection.
     #[serde(default = "one")]
     pub repeat: usize,
@@ -55,16 +58,6 @@ pub struct Vector {
     pub steps: Vec<Step>,
     /// What the server must do.
     pub expect: Expectation,
-}
-
-/// The RFC 2119 level of a vector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum Level {
-    /// A server that fails does not conform.
-    Must,
-    /// A server that fails needs a reason.
-    Should,
 }
 
 /// One thing that a client does.
@@ -80,17 +73,24 @@ pub enum Step {
     },
     /// Sends each of the bytes in its own segment.
     SendEachByte(Vec<u8>),
+    /// Connects. Without this step, the client connects at its first step that is not [`Step::Other`].
+    Connect,
     /// Does nothing for this time. No byte may come meanwhile, if the request is not complete.
     Pause(Duration),
     /// Ends the client's side of the stream.
     HalfClose,
     /// Reads the whole reply, to the end of the server's side of the stream.
     AwaitReply,
-    /// Opens another connection.
-    Other(Other),
+    /// Opens other connections, this many times in a row.
+    Other {
+        /// What is done on them.
+        other: Other,
+        /// How many times.
+        times: usize,
+    },
 }
 
-/// Another connection, during a vector.
+/// Other connections, during a vector.
 #[derive(Clone, Debug)]
 pub enum Other {
     /// A whole exchange, which must succeed.
@@ -100,8 +100,15 @@ pub enum Other {
         /// The reply.
         reply: Vec<u8>,
     },
+    /// Exchanges whose requests are completed at the same time. Each is a request and its reply.
+    AtOnce(Vec<(Vec<u8>, Vec<u8>)>),
+    /// Exchanges of lines of these characters, from the first to the last of each range, which must
+    /// come back unchanged. A line has as many as fit in 1,023 bytes, and an LF.
+    Unchanged(Vec<(char, char)>),
     /// Sends some bytes, and resets the connection.
     Reset(Vec<u8>),
+    /// Sends some bytes, and closes the connection.
+    Close(Vec<u8>),
     /// Opens several connections, sends the bytes on each, and keeps them open until the vector is
     /// over.
     Stall {
@@ -128,11 +135,14 @@ pub struct Expectation {
 pub enum End {
     /// By an orderly end of the stream.
     Fin,
-    /// By an end of the stream or a reset, by its deadline.
+    /// By an end of the stream or a reset, by its deadline, without a byte of reply.
     Closed,
     /// By an orderly end of the stream; and it closes the connection by its deadline, although the
     /// client keeps it open.
     Gone,
+    /// As [`End::Closed`] if the server's deadline comes before the request is complete, and otherwise
+    /// as [`End::Gone`].
+    Either,
 }
 
 const fn one() -> usize {
@@ -159,7 +169,11 @@ impl Step {
         match self {
             Self::Send { bytes, times } => bytes.repeat(*times),
             Self::SendEachByte(bytes) => bytes.clone(),
-            Self::Pause(_) | Self::HalfClose | Self::AwaitReply | Self::Other(_) => Vec::new(),
+            Self::Connect
+            | Self::Pause(_)
+            | Self::HalfClose
+            | Self::AwaitReply
+            | Self::Other { .. } => Vec::new(),
         }
     }
 }
@@ -189,19 +203,58 @@ impl Vector {
         format!("{} -> {}", excerpt(&sent), excerpt(&self.expect.reply))
     }
 
-    /// A violation by this vector, of these `clauses` first, and then of its own.
-    pub(super) fn violation(&self, clauses: &[&str], problem: String) -> Violation {
-        let mut all: Vec<String> = clauses.iter().map(|id| (*id).into()).collect();
-        all.extend(
-            self.clauses
-                .iter()
-                .filter(|id| !clauses.contains(&id.as_str()))
-                .cloned(),
-        );
-        let mut violation = Violation::new(&self.id, &all, problem);
-        violation
-            .details
-            .splice(0..0, [self.description.clone(), self.requirement.clone()]);
-        violation
+    /// What it says about itself.
+    #[must_use]
+    pub fn about(&self) -> About<'_> {
+        About {
+            id: &self.id,
+            description: &self.description,
+            requirement: &self.requirement,
+            clauses: &self.clauses,
+            level: self.level,
+        }
     }
+
+    /// Every request that is completed on a connection of this vector, and its reply.
+    pub fn exchanges(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        let own = self
+            .request()
+            .map(|request| (request, self.expect.reply.clone()));
+        let others = self.steps.iter().flat_map(|step| match step {
+            Step::Other { other, .. } => other.exchanges(),
+            _ => Vec::new(),
+        });
+        own.into_iter().chain(others)
+    }
+}
+
+impl Other {
+    /// The requests of the exchanges, and their replies.
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        match self {
+            Self::Exchange { request, reply } => vec![(request.clone(), reply.clone())],
+            Self::AtOnce(exchanges) => exchanges.clone(),
+            Self::Unchanged(ranges) => {
+                let line = |text: &[u8]| ([text, b"\n"].concat(), text.to_vec());
+                lines(ranges).iter().map(|text| line(text)).collect()
+            }
+            Self::Reset(_) | Self::Close(_) | Self::Stall { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The characters of the `ranges`, in lines of as many as fit in 1,023 bytes.
+fn lines(ranges: &[(char, char)]) -> Vec<Vec<u8>> {
+    let mut lines = vec![Vec::new()];
+    for character in ranges.iter().flat_map(|(first, last)| *first..=*last) {
+        let mut buffer = [0; 4];
+        let bytes = character.encode_utf8(&mut buffer).as_bytes();
+        if lines[lines.len() - 1].len() + bytes.len() >= reference::LIMIT {
+            lines.push(Vec::new());
+        }
+        let last = lines.len() - 1;
+        lines[last].extend_from_slice(bytes);
+    }
+    lines
 }

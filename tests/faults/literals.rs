@@ -173,7 +173,7 @@ fn the_law_of_the_literal_says_what_it_expected() {
         let judged = LITERAL.check(&|_| literal.into(), bytes.as_bytes());
         let details = judged.unwrap_err().details;
         assert!(
-            details.contains(&format!("expected {expected}")),
+            (details.iter()).any(|detail| detail.to_string() == format!("expected {expected}")),
             "{literal:?}: {details:?}"
         );
     }

@@ -17,6 +17,10 @@ pub enum Step {
     SendEachByte {
         send_each_byte: Hex,
     },
+    Connect {
+        #[serde(rename = "connect")]
+        _connect: True,
+    },
     Pause {
         pause_ms: u64,
     },
@@ -30,6 +34,8 @@ pub enum Step {
     },
     Other {
         other: Other,
+        #[serde(default = "one")]
+        times: usize,
     },
 }
 
@@ -45,9 +51,20 @@ pub enum Other {
         #[serde(rename = "reset")]
         _reset: True,
     },
+    Close {
+        send: Hex,
+        #[serde(rename = "close")]
+        _close: True,
+    },
     Stall {
         send: Hex,
         stall: usize,
+    },
+    AtOnce {
+        at_once: Vec<(Hex, Hex)>,
+    },
+    Unchanged {
+        unchanged: Vec<(Scalar, Scalar)>,
     },
 }
 
@@ -100,6 +117,21 @@ impl TryFrom<String> for Hex {
     }
 }
 
+/// A Unicode scalar value, as hexadecimal digits.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub struct Scalar(char);
+
+impl TryFrom<String> for Scalar {
+    type Error = String;
+
+    fn try_from(digits: String) -> Result<Self, String> {
+        let value = u32::from_str_radix(&digits, 16).ok();
+        let scalar = value.and_then(char::from_u32).map(Self);
+        scalar.ok_or_else(|| format!("not a scalar value as hexadecimal digits: {digits:?}"))
+    }
+}
+
 impl From<Step> for super::Step {
     fn from(step: Step) -> Self {
         match step {
@@ -110,10 +142,14 @@ impl From<Step> for super::Step {
             Step::SendEachByte {
                 send_each_byte: Hex(bytes),
             } => Self::SendEachByte(bytes),
+            Step::Connect { .. } => Self::Connect,
             Step::Pause { pause_ms } => Self::Pause(Duration::from_millis(pause_ms)),
             Step::HalfClose { .. } => Self::HalfClose,
             Step::AwaitReply { .. } => Self::AwaitReply,
-            Step::Other { other } => Self::Other(other.into()),
+            Step::Other { other, times } => Self::Other {
+                other: other.into(),
+                times,
+            },
         }
     }
 }
@@ -128,6 +164,17 @@ impl From<Other> for super::Other {
             Other::Reset {
                 send: Hex(bytes), ..
             } => Self::Reset(bytes),
+            Other::Close {
+                send: Hex(bytes), ..
+            } => Self::Close(bytes),
+            Other::AtOnce { at_once } => {
+                let exchange = |(Hex(request), Hex(reply))| (request, reply);
+                Self::AtOnce(at_once.into_iter().map(exchange).collect())
+            }
+            Other::Unchanged { unchanged } => {
+                let range = |(Scalar(first), Scalar(last))| (first, last);
+                Self::Unchanged(unchanged.into_iter().map(range).collect())
+            }
             Other::Stall {
                 send: Hex(bytes),
                 stall: connections,
