@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -171,6 +171,35 @@ pub fn check(message: &[u8]) -> Result<(), Error> {
         0 => Ok(()),
         lost => Err(Error::IncompleteEnd(lost)),
     }
+}
+
+/// The host, without brackets, and the port in `text`, such as `localhost:8080` or `[::1]:8080`. The
+/// name of an interface may follow an IPv6 address, as in `[fe80::1%eth0]:8080`; the system's resolver
+/// reads it.
+///
+/// # Errors
+/// What is wrong with the text, on one line.
+pub fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let host = |host: &str| match host.strip_prefix('[') {
+        Some(host) => {
+            let host = host.strip_suffix(']')?;
+            let (address, _) = host.split_once('%').unwrap_or((host, ""));
+            address.parse::<Ipv6Addr>().ok()?;
+            Some(host.to_owned())
+        }
+        None if host.is_empty() || host.contains([':', '/', ']']) => None,
+        None if host.contains(char::is_whitespace) => None,
+        None => Some(host.to_owned()),
+    };
+    text.rsplit_once(':')
+        .and_then(|(name, port)| Some((host(name)?, number(port)?)))
+        .ok_or_else(|| "not HOST:PORT, such as localhost:8080 or [::1]:8080".into())
+}
+
+/// A port, in digits alone.
+fn number(port: &str) -> Option<u16> {
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    port.parse().ok().filter(|port| is_number && *port > 0)
 }
 
 /// Sends `message` to `server` and returns the reply, all within `timeout`.

@@ -5,7 +5,7 @@ mod cli;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -51,7 +51,7 @@ Exit codes:
 )]
 struct Arguments {
     /// The server's name or IP address, and its port
-    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080", value_parser = host_and_port)]
+    #[arg(long, value_name = "HOST:PORT", default_value = "localhost:8080", value_parser = client::host_and_port)]
     connect: (String, u16),
 
     /// How long reading the message and the whole exchange may take
@@ -72,30 +72,6 @@ struct Arguments {
     /// Words of the message that may begin with a dash
     #[arg(last = true, value_name = "MESSAGE", hide = true)]
     more: Vec<OsString>,
-}
-
-/// The host, without brackets, and the port. The name of an interface may follow an IPv6 address, as
-/// in `[fe80::1%eth0]:8080`; the system's resolver reads it.
-fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let host = |host: &str| match host.strip_prefix('[') {
-        Some(host) => {
-            let host = host.strip_suffix(']')?;
-            let (address, _) = host.split_once('%').unwrap_or((host, ""));
-            address.parse::<Ipv6Addr>().ok()?;
-            Some(host.to_owned())
-        }
-        None if host.is_empty() || host.contains([':', '/', ']']) => None,
-        None => Some(host.to_owned()),
-    };
-    text.rsplit_once(':')
-        .and_then(|(name, port)| Some((host(name)?, number(port)?)))
-        .ok_or_else(|| "not HOST:PORT, such as localhost:8080 or [::1]:8080".into())
-}
-
-/// A port, in digits alone.
-fn number(port: &str) -> Option<u16> {
-    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
-    port.parse().ok().filter(|port| is_number && *port > 0)
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
