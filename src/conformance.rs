@@ -19,21 +19,25 @@
 //! Judge a server:
 //!
 //! ```no_run
-//! use upcase::conformance::{ServerJudge, vectors};
+//! use upcase::conformance::{ServerJudge, judge_all, vectors};
 //!
-//! let judge = ServerJudge::new("127.0.0.1:8080".parse().unwrap());
-//! for vector in &vectors::suite().vectors {
-//!     if let Err(reason) = judge.judge(vector) {
-//!         println!("{}: {reason}", vector.id);
-//!     }
+//! let judge = ServerJudge::find("localhost:8080")?;
+//! let vectors = &vectors::suite().vectors;
+//! let results = judge_all(vectors, 16, |vector| judge.judge(vector), |_| {});
+//! for reason in results.into_iter().filter_map(Result::err) {
+//!     println!("{reason}");
 //! }
+//! # Ok::<(), upcase::conformance::NotFound>(())
 //! ```
+//!
+//! The program `upcase-judge` makes a [`report`] of this.
 //!
 //! What uses what, from the top: the judges and `fuzz`; the [`vectors`] and the laws; the [`script`]
 //! and the reports; the [`reference`](mod@reference) and the [`clauses`].
 
 pub mod clauses;
 pub mod exchange_laws;
+mod find;
 mod function_judge;
 #[cfg(feature = "arbitrary")]
 pub mod fuzz;
@@ -41,10 +45,14 @@ pub mod laws;
 pub mod reference;
 pub mod report;
 pub mod script;
+pub mod selection;
 mod server_judge;
+mod side_by_side;
 pub mod vectors;
 mod violation;
 
+pub use find::NotFound;
 pub use function_judge::judge_function;
 pub use server_judge::ServerJudge;
+pub use side_by_side::judge_all;
 pub use violation::{About, Detail, Level, NotPassed, Violation};

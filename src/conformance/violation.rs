@@ -32,6 +32,15 @@ pub enum Level {
     Should,
 }
 
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Must => "MUST",
+            Self::Should => "SHOULD",
+        })
+    }
+}
+
 impl About<'_> {
     /// A violation of the vector, of these `clauses` first, and then of its own.
     pub(super) fn violation(&self, clauses: &[&str], problem: String) -> Violation {

@@ -1,5 +1,6 @@
 //! What the binaries share: from arguments to an exit code, numbers of seconds, standard streams.
 
+#[cfg(feature = "cli")]
 pub(crate) mod standard;
 
 use std::env;
@@ -13,37 +14,56 @@ use clap::Parser;
 use clap::error::ErrorKind::{DisplayHelp, DisplayVersion, UnknownArgument};
 use upcase::escape;
 
+/// Why a program fails.
+pub(crate) enum Failure {
+    /// The arguments are wrong. The exit code is 2.
+    Usage(String),
+    /// Something else. The exit code is 1.
+    Other(String),
+}
+
+impl From<String> for Failure {
+    fn from(problem: String) -> Self {
+        Self::Other(problem)
+    }
+}
+
 /// Runs `program` with the arguments of the command line. If it fails, the error goes to standard
-/// error as one line, and the exit code is 1; for wrong arguments it is 2.
-pub(crate) fn run<A: Parser>(program: fn(&A) -> Result<ExitCode, String>) -> ExitCode {
+/// error as one line.
+pub(crate) fn run<A: Parser, F: Into<Failure>>(program: fn(&A) -> Result<ExitCode, F>) -> ExitCode {
     let outcome = match A::try_parse() {
-        Ok(arguments) => program(&arguments),
+        Ok(arguments) => program(&arguments).map_err(F::into),
         Err(error) => match wrong_usage::<A>(&error) {
-            Some(problem) => {
-                report::<A>(problem);
-                return ExitCode::from(2);
-            }
-            None => print(&error),
+            Some(problem) => Err(Failure::Usage(problem)),
+            None => print(&error).map_err(Failure::Other),
         },
     };
     outcome.unwrap_or_else(|failure| {
-        report::<A>(failure);
-        ExitCode::FAILURE
+        let (problem, exit_code) = match failure {
+            Failure::Usage(problem) => (problem, ExitCode::from(2)),
+            Failure::Other(problem) => (problem, ExitCode::FAILURE),
+        };
+        report::<A>(problem);
+        exit_code
     })
 }
 
 /// Prints what `--help` or `--version` asks for.
 fn print(help: &clap::Error) -> Result<ExitCode, String> {
-    let printed = standard::open(&io::stdout())
-        .and_then(|mut out| out.write(&[])) // fails if it is not open for writing
-        .and_then(|_| help.print());
-    match printed {
+    match check_stdout().and_then(|()| help.print()) {
         // The reader has closed the pipe because it has read enough, as in `--help | head -1`.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(format!("cannot write to standard output: {error}"))
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// Fails if standard output is not open for writing.
+fn check_stdout() -> io::Result<()> {
+    #[cfg(feature = "cli")]
+    standard::open(&io::stdout())?.write(&[]).map(drop)?;
+    Ok(())
 }
 
 /// What is wrong with the command line. `None` if clap stopped to print help.

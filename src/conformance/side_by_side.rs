@@ -1,0 +1,47 @@
+//! Judges by many vectors at the same time, because most of the time is spent waiting.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+/// Calls `judge` with each of the `vectors`, in their order, `jobs` at the same time. Calls `on_result`
+/// with each result as soon as it is there, on this thread. Returns the results in the order of the
+/// vectors.
+///
+/// # Panics
+/// If `judge` does, or if the system cannot start a thread.
+pub fn judge_all<V: Sync, R: Send>(
+    vectors: &[V],
+    jobs: NonZeroUsize,
+    judge: impl Fn(&V) -> R + Sync,
+    mut on_result: impl FnMut(&R),
+) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = mpsc::channel();
+    let work = |sender: mpsc::Sender<_>| {
+        while let Some((index, vector)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            vectors.get(index).map(|vector| (index, vector))
+        } {
+            let sent = sender.send((index, judge(vector)));
+            sent.expect("the results are received to the end");
+        }
+    };
+    let mut results: Vec<_> = vectors.iter().map(|_| None).collect();
+    thread::scope(|scope| {
+        for _ in 0..jobs.get().min(vectors.len()) {
+            let sender = sender.clone();
+            scope.spawn(|| work(sender));
+        }
+        drop(sender);
+        for (index, result) in receiver {
+            on_result(&result);
+            results[index] = Some(result);
+        }
+    });
+    let results = results.into_iter();
+    results
+        .map(|result| result.expect("each vector has a result"))
+        .collect()
+}
