@@ -5,12 +5,13 @@ mod common {
     pub mod nowhere;
     pub mod process;
     pub mod program;
+    pub mod terminal;
     pub mod wait;
 }
 
 use std::error::Error as _;
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,9 +28,9 @@ use common::connection::Connection;
 use common::nowhere::nowhere;
 use common::process::{PATIENCE, Process};
 use common::program::Program;
+use common::terminal::terminal;
 use common::wait::wait_until;
 use predicates::str::{contains, is_match};
-use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 use socket2::{SockRef, Socket};
 use upcase::LIMIT;
 use upcase::client::{Error, MAX_MESSAGE, Stage, check, connect, exchange, exchange_over};
@@ -195,16 +196,6 @@ fn words_of_dashes_are_a_message() {
             .assert();
         assert.success().stdout(reply);
     }
-}
-
-/// Both ends of a terminal: the one where a user would type, and the one for a program.
-fn terminal() -> (OwnedFd, File) {
-    let user = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    unlockpt(&user).unwrap();
-    let name = ptsname(&user, Vec::new()).unwrap();
-    let name = OsStr::from_bytes(name.as_bytes());
-    let program = OpenOptions::new().read(true).write(true).open(name);
-    (user, program.unwrap())
 }
 
 #[test]

@@ -52,7 +52,7 @@ enum Task {
 struct Server {
     /// The server's name or IP address, and its port
     #[arg(value_name = "HOST:PORT", required_unless_present = "list")]
-    server: Option<String>,
+    address: Option<String>,
 
     /// What to judge; all without it
     #[arg(value_name = "AREA|CLAUSE|ID")]
@@ -105,8 +105,8 @@ struct Options {
     #[arg(long)]
     name: Option<String>,
 
-    /// Also write a report: .xml for JUnit, .json, .tap or .html
-    #[arg(long, value_name = "FILE", value_parser = output)]
+    /// Also write a report; the end of its name chooses the format
+    #[arg(long, value_name = "FILE.{xml,json,tap,html}", value_parser = output)]
     report: Vec<Output>,
 }
 
@@ -141,7 +141,7 @@ impl Server {
     fn judge(&self) -> Result<ExitCode, Failure> {
         let suite = vectors::suite();
         let mut chosen = self.chosen.clone();
-        let mut server = self.server.as_deref();
+        let mut server = self.address.as_deref();
         if self.options.list
             && let Some(word) = server.take_if(|word| !word.contains(':'))
         {

@@ -28,7 +28,7 @@ impl Selection {
                 areas.dedup();
                 return Err(format!(
                     "'{word}' is no area ({}), no clause that a vector judges, such as {}, and no ID of a \
-                     vector, such as {}",
+                     vector, such as {}; see --list",
                     areas.join(", "),
                     suite[0].clauses[0],
                     suite[0].id
