@@ -30,8 +30,17 @@ pub fn trial<const NEEDS: usize, T: FnOnce() + Send + 'static>(
 ) -> Trial {
     let path = type_name::<T>();
     let (_, name) = path.rsplit_once("::").unwrap_or(("", path));
+    named(name, test, needs)
+}
+
+/// The test `name`, which is ignored if a need is not met.
+pub fn named(
+    name: &str,
+    test: impl FnOnce() + Send + 'static,
+    needs: impl IntoIterator<Item = &'static Need> + Send + 'static,
+) -> Trial {
     command_line::test(name, move || {
-        if let Some(need) = needs.iter().find(|need| !*need.is_met) {
+        if let Some(need) = needs.into_iter().find(|need| !*need.is_met) {
             return Ok(Completion::ignored_with(format!("needs {}", need.what)));
         }
         test();
