@@ -195,7 +195,7 @@ fn wrong_server_fails_by_causes() {
     .fold(assert, |assert, detail| {
         assert.stdout(contains(format!("\n     {detail}")))
     });
-    assert.stdout(is_match(r"\n\d+ vectors: \d+ passed, \d+ failed; \d+ to look at\n$").unwrap());
+    assert.stdout(is_match(r"\n\d+ vectors: \d+ passed, \d+ failed by \d+ causes\n$").unwrap());
     let counts = printed.lines().filter_map(|line| {
         let (_, count) = line.split_once(": the bytes are wrong (")?;
         count.split(' ').next()?.parse().ok()
@@ -315,7 +315,7 @@ fn known_failures_do_not_count() {
     .stdout(contains("\n1. ").not());
     judge_server(&wrong(), &["proc.hello", BEYOND_ASCII])
         .code(1)
-        .stdout(contains("2 vectors: 1 passed, 1 failed\n"));
+        .stdout(contains("2 vectors: 1 passed, 1 failed by 1 cause\n"));
 }
 
 fn unexpected_pass_is_a_failure() {

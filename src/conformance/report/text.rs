@@ -30,15 +30,14 @@ pub fn title(report: &Report) -> String {
 /// Each cause with its first example, and then a summary, with line feeds.
 #[must_use]
 pub fn text(report: &Report) -> String {
-    let causes = report.causes();
     let mut text = String::new();
-    for (number, cause) in (1..).zip(&causes) {
-        describe(&mut text, number, cause);
+    for (number, cause) in (1..).zip(report.causes()) {
+        describe(&mut text, number, &cause);
     }
-    text + &summary(report, causes.len())
+    text + &summary(report)
 }
 
-fn describe(text: &mut String, number: usize, cause: &[&Judged]) {
+fn describe(text: &mut String, place: usize, cause: &[&Judged]) {
     let (first, others) = cause.split_first().expect("a cause has an example");
     let what = match first.verdict {
         Verdict::Passed => String::new(),
@@ -51,7 +50,11 @@ fn describe(text: &mut String, number: usize, cause: &[&Judged]) {
     };
     let problem = first.problem();
     // Writing to a String does not fail.
-    let _ = writeln!(text, "{number}. {what}{problem} ({})", vectors(cause.len()));
+    let _ = writeln!(
+        text,
+        "{place}. {what}{problem} ({})",
+        number(cause.len(), "vector")
+    );
     let violated = first
         .clauses
         .first()
@@ -83,40 +86,44 @@ fn describe(text: &mut String, number: usize, cause: &[&Judged]) {
     text.push('\n');
 }
 
-fn summary(report: &Report, causes: usize) -> String {
-    let count =
-        |is: &dyn Fn(&Judged) -> bool| report.results.iter().filter(|judged| is(judged)).count();
-    let with = |verdict| count(&|judged| judged.verdict == verdict && !judged.known_to_fail);
+fn summary(report: &Report) -> String {
+    let count = |is: fn(&Judged) -> bool| report.results.iter().filter(|judged| is(judged)).count();
+    let causes = report.causes().into_iter();
+    let causes = causes
+        .filter(|cause| cause[0].verdict == Verdict::Failed)
+        .count();
+    let passed = count(|judged| judged.verdict == Verdict::Passed && !judged.known_to_fail);
+    let failed = count(|judged| judged.verdict == Verdict::Failed && !judged.known_to_fail);
     let mut summary = format!(
-        "{}: {} passed",
-        vectors(report.results.len()),
-        with(Verdict::Passed)
+        "{}: {passed} passed, {failed} failed",
+        number(report.results.len(), "vector")
     );
-    let failed = with(Verdict::Failed);
+    if failed > 0 {
+        let _ = write!(summary, " by {}", number(causes, "cause"));
+    }
     for (count, what) in [
-        (failed, "failed"),
-        (with(Verdict::NotJudged), "not judged"),
         (
-            count(&|judged| judged.known_to_fail && judged.is_unexpected()),
+            count(|judged| judged.verdict == Verdict::NotJudged && !judged.known_to_fail),
+            "not judged",
+        ),
+        (
+            count(|judged| judged.known_to_fail && judged.is_unexpected()),
             "passed unexpectedly",
         ),
         (
-            count(&|judged| judged.known_to_fail && !judged.is_unexpected()),
+            count(|judged| judged.known_to_fail && !judged.is_unexpected()),
             "known to fail",
         ),
     ] {
-        if count > 0 || what == "failed" {
+        if count > 0 {
             let _ = write!(summary, ", {count} {what}");
         }
-    }
-    if failed > 1 {
-        let _ = write!(summary, "; {causes} to look at");
     }
     summary + "\n"
 }
 
 /// "1 vector", "2 vectors".
-fn vectors(count: usize) -> String {
+fn number(count: usize, what: &str) -> String {
     let s = if count == 1 { "" } else { "s" };
-    format!("{count} vector{s}")
+    format!("{count} {what}{s}")
 }
