@@ -51,14 +51,14 @@
 //!
 //! # Judge a server
 //!
-//! The same vectors judge a server in any language over TCP. From a clone of the project,
-//! `UPCASE_SERVER=HOST:PORT cargo test --test conformance` does it; from Rust:
+//! The vectors judge a server in any language over TCP. In a clone of the project,
+//! `cargo judge server HOST:PORT` does it; from Rust:
 //!
 #![cfg_attr(feature = "conformance", doc = "```no_run")]
 #![cfg_attr(not(feature = "conformance"), doc = "```ignore")]
 //! use upcase::conformance::{ServerJudge, vectors::suite};
 //!
-//! let judge = ServerJudge::new("127.0.0.1:8080".parse().unwrap());
+//! let judge = ServerJudge::find("localhost:8080").unwrap();
 //! let judged = suite().vectors.iter().map(|vector| judge.judge(vector));
 //! println!("{} violations", judged.filter(Result::is_err).count());
 //! ```
@@ -67,7 +67,8 @@
 //!
 //! `cli` (the default) is for the two programs: it includes `server`, and adds the log. A user of the library can leave
 //! it out: with `default-features = false` the crate has no dependencies. `arbitrary` includes
-//! `conformance` and adds the bodies of the fuzz targets.
+//! `conformance` and adds the bodies of the fuzz targets. `judge` includes `conformance` and adds what the program
+//! `upcase-judge` needs.
 //!
 //! # Limits
 //!
