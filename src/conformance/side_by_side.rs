@@ -1,11 +1,10 @@
 //! Judges by many vectors at the same time, because most of the time is spent waiting.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Calls `judge` with each of the `vectors`, in their order, `jobs` at the same time. Calls `on_result`
+/// Calls `judge` with each of the `vectors`, in their order, `jobs` (at least one) at the same time. Calls `on_result`
 /// with each result as soon as it is there, on this thread. Returns the results in the order of the
 /// vectors.
 ///
@@ -13,7 +12,7 @@ use std::thread;
 /// If `judge` does, or if the system cannot start a thread.
 pub fn judge_all<V: Sync, R: Send>(
     vectors: &[V],
-    jobs: NonZeroUsize,
+    jobs: usize,
     judge: impl Fn(&V) -> R + Sync,
     mut on_result: impl FnMut(&R),
 ) -> Vec<R> {
@@ -30,7 +29,7 @@ pub fn judge_all<V: Sync, R: Send>(
     };
     let mut results: Vec<_> = vectors.iter().map(|_| None).collect();
     thread::scope(|scope| {
-        for _ in 0..jobs.get().min(vectors.len()) {
+        for _ in 0..jobs.max(1).min(vectors.len()) {
             let sender = sender.clone();
             scope.spawn(|| work(sender));
         }

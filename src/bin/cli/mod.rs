@@ -62,8 +62,10 @@ fn print(help: &clap::Error) -> Result<ExitCode, String> {
 /// Fails if standard output is not open for writing.
 fn check_stdout() -> io::Result<()> {
     #[cfg(feature = "cli")]
-    standard::open(&io::stdout())?.write(&[]).map(drop)?;
-    Ok(())
+    let mut out = standard::open(&io::stdout())?;
+    #[cfg(not(feature = "cli"))]
+    let mut out = io::stdout();
+    out.write(&[]).map(drop)
 }
 
 /// What is wrong with the command line. `None` if clap stopped to print help.

@@ -174,7 +174,7 @@ impl<'a, V: AnyVector> Plan<'a, V> {
             judged
         };
         let mut progress = Progress::new(self.vectors.len());
-        report.results = judge_all(&self.vectors, self.options.jobs, judge, |judged| {
+        report.results = judge_all(&self.vectors, self.options.jobs.get(), judge, |judged| {
             progress.show(judged, &mut output);
         });
         progress.end();
