@@ -36,8 +36,11 @@
 //! and the reports; the [`reference`](mod@reference) and the [`clauses`].
 
 pub mod clauses;
+mod client_judge;
+pub mod client_vectors;
 pub mod exchange_laws;
 mod find;
+mod fields;
 mod function_judge;
 #[cfg(feature = "arbitrary")]
 pub mod fuzz;
@@ -52,6 +55,7 @@ pub mod vectors;
 mod violation;
 
 pub use find::NotFound;
+pub use client_judge::ClientJudge;
 pub use function_judge::judge_function;
 pub use server_judge::ServerJudge;
 pub use side_by_side::judge_all;

@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("conformance::side_by_side", &[]),
+    ("conformance::fields", &[]),
     (
         "conformance::script",
         &["conformance::reference", "exchange"],
@@ -55,7 +56,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "conformance::vectors",
-        &["conformance::reference", "conformance::violation"],
+        &[
+            "conformance::fields",
+            "conformance::reference",
+            "conformance::violation",
+        ],
+    ),
+    (
+        "conformance::client_vectors",
+        &["conformance::fields", "conformance::violation"],
     ),
     (
         "conformance::function_judge",
@@ -75,6 +84,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("conformance::find", &["conformance::server_judge"]),
+    (
+        "conformance::client_judge",
+        &[
+            "conformance::client_vectors",
+            "conformance::violation",
+            "deadline",
+        ],
+    ),
     (
         "conformance::fuzz",
         &[

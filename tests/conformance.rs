@@ -1,12 +1,14 @@
-//! Judges a server by every vector. Each vector is a test.
+//! Judges a server and a client by every vector. Each vector is a test.
 //!
-//! `cargo test --test conformance` judges this project's server. With `UPCASE_SERVER=HOST:PORT` in
-//! the environment it judges the server that runs there, in whatever language.
+//! `cargo test --test conformance` judges this project's server and client. With
+//! `UPCASE_SERVER=HOST:PORT` in the environment it judges the server that runs there and no client, and
+//! with `UPCASE_CLIENT=COMMAND` the client with this command line and no server, in whatever language.
 //!
 //! Vectors are judged one after another, so that it is clear which of them the server failed at. Only
 //! those that wait for the server's deadline are judged at the same time.
 
 mod common {
+    pub mod clients;
     pub mod command_line;
     pub mod nowhere;
     pub mod process;
@@ -26,6 +28,7 @@ use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
 use clap::Parser;
+use common::clients;
 use common::command_line::{self, CommandLine};
 use common::nowhere::nowhere;
 use common::program::Program;
@@ -57,8 +60,16 @@ fn run() -> Result<ExitCode, String> {
         Err(VarError::NotPresent) => None,
         Err(VarError::NotUnicode(_)) => return Err(format!("{SERVER} is not HOST:PORT")),
     };
-    let mut trials = vector_trials();
+    let is_of_client = named.is_none() && clients::is_named();
+    let mut trials = if is_of_client {
+        Vec::new()
+    } else {
+        vector_trials()
+    };
     if named.is_none() {
+        trials.extend(clients::trials());
+    }
+    if named.is_none() && !is_of_client {
         trials.extend(runner_trials());
         trials.extend(command_line_trials());
     }
@@ -69,6 +80,11 @@ fn run() -> Result<ExitCode, String> {
     };
     if command_line.arguments.list {
         return Ok(run(trials));
+    }
+    if is_of_client {
+        let chosen = trials.iter().any(|trial| command_line.chooses(trial));
+        let none = "no vector has such a name, so the client was not judged at all";
+        return chosen.then(|| run(trials)).ok_or(none.into());
     }
 
     if let Some(named) = &named

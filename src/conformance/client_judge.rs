@@ -1,0 +1,359 @@
+//! Judges a client, a program in any language, by the vectors for clients.
+//!
+//! Rules of this file:
+//!
+//! - No expectation depends on a race. Where a client may or may not see something, such as a reset
+//!   before it writes, the vector expects the same of both.
+//! - A client is not blamed for what this machine lacks.
+//! - The cause is named, not its consequence: what was sent comes before what was reported.
+
+mod command;
+mod place;
+mod server;
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client_vectors::{ClientVector, Expectation, HOLD, Host, Step};
+use super::violation::{NotPassed, Violation, excerpt};
+use command::{Arguments, CommandLine, Finished, NAME, NO_NAME};
+use place::Place;
+use server::{Connection, Seen};
+
+/// What a client may take beyond its deadline: to start, to exit, and because the machine is busy.
+const MARGIN: Duration = Duration::from_secs(3);
+
+/// How often the judge looks for connections, and for the end of the client.
+const POLL: Duration = Duration::from_millis(2);
+
+/// How many connections of one run are served.
+const MAX_CONNECTIONS: usize = 64;
+
+/// How many times a vector is judged as long as this machine may be the cause of a delay.
+const ATTEMPTS: usize = 3;
+
+/// Judges a client, which is run as a child process for each vector.
+///
+/// In the command line, `{host}` and `{port}` stand for the server's address, and `{address}` for both
+/// as `HOST:PORT`, with an IPv6 address in brackets. If none of them is there, the host and the port
+/// are added as two arguments. The client reads the message from standard input, to its end. If
+/// `{message}` is in the command line, it stands for the message, and standard input is empty.
+///
+/// The client writes the bytes of the reply and nothing else to standard output, and exits with 0. Or
+/// it says on standard error why there is no reply, writes nothing to standard output, and exits with
+/// another code.
+#[derive(Clone, Debug)]
+pub struct ClientJudge {
+    /// The program and its arguments.
+    command: Vec<OsString>,
+    /// What the client promises for a whole exchange (SPEC CLIENT-8).
+    pub deadline: Duration,
+}
+
+impl ClientJudge {
+    /// A judge of the client with this command line, and a deadline of 10 seconds.
+    #[must_use]
+    pub fn new(command: Vec<OsString>) -> Self {
+        Self {
+            command,
+            deadline: Duration::from_secs(10),
+        }
+    }
+
+    /// Judges the client by `vector`.
+    ///
+    /// # Errors
+    /// Why the client did not pass.
+    pub fn judge(&self, vector: &ClientVector) -> Result<(), NotPassed> {
+        let needs = match vector.expect {
+            Expectation::Reply {
+                within: Some(within),
+                ..
+            } => within,
+            _ => vector.server_time(),
+        } * 2;
+        if self.deadline < needs {
+            return Err(NotPassed::NotJudged(format!(
+                "the client's deadline is {:?}, and this vector needs one of at least {needs:?}",
+                self.deadline
+            )));
+        }
+        let mut attempt = 1;
+        loop {
+            let run = self.run(vector).map_err(NotPassed::NotJudged)?;
+            match run.fault(vector) {
+                None => return Ok(()),
+                // A machine may be slow, so lateness counts only if it comes every time.
+                Some(Fault::CLOSES_LATE) if attempt < ATTEMPTS => attempt += 1,
+                Some(fault) => return Err(NotPassed::Violation(run.violation(vector, &fault))),
+            }
+        }
+    }
+
+    /// Runs the client once.
+    ///
+    /// # Errors
+    /// What this machine lacks.
+    fn run(&self, vector: &ClientVector) -> Result<Run, String> {
+        let place = Place::open(vector.host.addresses())?;
+        let ip = place.ips.first().map(ToString::to_string);
+        let host = match &vector.host {
+            Host::Address(_) => ip.as_deref().unwrap_or_default(),
+            Host::Name(addresses) if addresses.is_empty() => NO_NAME,
+            Host::Name(_) => NAME,
+        };
+        let arguments = Arguments {
+            host,
+            port: place.port,
+            message: &vector.message,
+        };
+        let mut command = CommandLine::new(&self.command, &arguments)?;
+        if host == NAME {
+            command = command.with_name(&place.ips)?;
+        }
+        let (steps_taken, all_steps) = channel();
+        let is_late = vector.late_message;
+        let before_end = move || {
+            if is_late {
+                let _ = all_steps.recv_timeout(HOLD);
+            }
+        };
+        let start = Instant::now();
+        let limit = start + self.deadline + MARGIN;
+        let mut client = command.start(vector.message.clone(), before_end)?;
+        thread::scope(|scope| {
+            let mut connections = Vec::new();
+            let ended_at = loop {
+                // In this order: every connection that it has made before its end is accepted.
+                let has_exited = client.has_exited().map_err(|error| error.to_string())?;
+                let now = Instant::now();
+                for stream in place.listeners.iter().flat_map(accepted) {
+                    let stream = stream?;
+                    let steps_taken = steps_taken.clone();
+                    if connections.len() < MAX_CONNECTIONS {
+                        let connection = Connection::new(stream, limit);
+                        let done = move || {
+                            let _ = steps_taken.send(());
+                        };
+                        let serve = move || connection.serve(&vector.steps, done);
+                        connections.push(scope.spawn(serve));
+                    }
+                }
+                if has_exited || now > limit {
+                    break now;
+                }
+                thread::sleep(POLL);
+            };
+            let finished = client.finish()?;
+            let served = connections.into_iter().map(|connection| connection.join());
+            let connections = served.collect::<Result<Vec<_>, _>>();
+            Ok(Run {
+                command: command.describe(),
+                finished,
+                connections: connections.map_err(|_| "the judge's server panicked")?,
+                time: ended_at - start,
+                ended_at,
+            })
+        })
+    }
+}
+
+/// The connections in the queue of a non-blocking `listener`.
+fn accepted(listener: &TcpListener) -> impl Iterator<Item = Result<TcpStream, String>> {
+    let mut has_failed = false;
+    std::iter::from_fn(move || match listener.accept() {
+        _ if has_failed => None,
+        Ok((stream, _)) => Some(Ok(stream)),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => {
+            has_failed = true;
+            Some(Err(format!(
+                "this machine cannot accept a connection: {error}; if there are too many open \
+                 files, raise their limit (ulimit -n)"
+            )))
+        }
+    })
+}
+
+/// One run of a client.
+struct Run {
+    command: String,
+    finished: Finished,
+    connections: Vec<Seen>,
+    /// How long the client ran.
+    time: Duration,
+    ended_at: Instant,
+}
+
+/// What is wrong: the clause that it violates, if that is not the main one of the vector, and a
+/// sentence that is the same for the same cause.
+#[derive(PartialEq, Eq)]
+struct Fault(&'static [&'static str], &'static str);
+
+impl Fault {
+    const CLOSES_LATE: Self = Self(
+        &["CLIENT-9"],
+        "the client keeps the connection open after the end of the reply",
+    );
+}
+
+impl Run {
+    /// What is wrong first.
+    fn fault(&self, vector: &ClientVector) -> Option<Fault> {
+        let sending = self.fault_of_connecting(vector).or_else(|| {
+            let mut connections = self.connections.iter();
+            connections.find_map(|seen| fault_of_sending(vector, seen))
+        });
+        sending.or_else(|| self.fault_of_reporting(vector))
+    }
+
+    fn fault_of_connecting(&self, vector: &ClientVector) -> Option<Fault> {
+        let has_exited = self.finished.status.is_some();
+        match (&vector.expect, self.connections.len()) {
+            (Expectation::Refusal, 1..) => {
+                Some(Fault(&[], "the client does not refuse the message"))
+            }
+            (Expectation::Refusal, 0) => None,
+            (_, 0) if !vector.listens() => None,
+            (_, 0) if !has_exited => {
+                Some(Fault(&["CLIENT-8"], "the client does not connect in time"))
+            }
+            (_, 0) if matches!(vector.host, Host::Name(_)) => Some(Fault(
+                &["CLIENT-8"],
+                "the client does not connect to the address that accepts connections",
+            )),
+            (_, 0) if self.succeeded() => Some(Fault(
+                &["CLIENT-1"],
+                "the client exits with 0, and has sent nothing",
+            )),
+            (_, 0) => Some(Fault(
+                &["CLIENT-1"],
+                "the client refuses a message that it must send, or cannot connect",
+            )),
+            // After an error, a client may repeat the exchange (SPEC section 12).
+            (Expectation::Reply { .. }, 2..) => Some(Fault(
+                &["CLIENT-1"],
+                "the client connects again after a whole exchange",
+            )),
+            _ => None,
+        }
+    }
+
+    fn fault_of_reporting(&self, vector: &ClientVector) -> Option<Fault> {
+        let Finished {
+            status,
+            stdout,
+            stderr,
+        } = &self.finished;
+        let Some(status) = status else {
+            return Some(Fault(
+                &["CLIENT-8"],
+                "the client has not ended by its deadline",
+            ));
+        };
+        if status.code().is_none() {
+            return Some(Fault(&[], "the client was ended by a signal"));
+        }
+        let Expectation::Reply { reply, within } = &vector.expect else {
+            return match (status.success(), stdout.is_empty(), stderr.is_empty()) {
+                (true, true, _) => Some("the client exits with 0, although there is no reply"),
+                (true, false, _) => Some("the client reports as a reply what is none"),
+                (false, false, _) => {
+                    Some("the client writes to standard output, although there is no reply")
+                }
+                (false, true, true) => Some("the client gives no reason on standard error"),
+                (false, true, false) => None,
+            }
+            .map(|problem| Fault(&[], problem));
+        };
+        if !status.success() {
+            return Some(Fault(
+                &[],
+                "the client reports an error, although there is a reply",
+            ));
+        }
+        if stdout != reply {
+            let is_part = reply.starts_with(stdout);
+            return Some(if stdout.is_empty() {
+                Fault(&["CLIENT-10"], "the client withholds the reply")
+            } else if is_part {
+                Fault(
+                    &["CLIENT-3"],
+                    "the client hands on only a part of the reply",
+                )
+            } else if stdout.starts_with(reply) {
+                Fault(&["CLIENT-10"], "the client adds bytes to the reply")
+            } else {
+                Fault(&["CLIENT-10"], "the client changes the reply")
+            });
+        }
+        let mut closes = self.connections.iter().filter_map(|seen| {
+            let ended_at = seen.ended_at?;
+            // After a half-close, the close is seen only by the client's exit.
+            let closed_at = seen
+                .client_ended_at
+                .filter(|closed_at| *closed_at > ended_at);
+            Some(
+                closed_at
+                    .unwrap_or(self.ended_at)
+                    .saturating_duration_since(ended_at),
+            )
+        });
+        let is_late = within.is_some_and(|within| closes.any(|time| time > within));
+        is_late.then_some(Fault::CLOSES_LATE)
+    }
+
+    fn succeeded(&self) -> bool {
+        self.finished.status.is_some_and(|status| status.success())
+    }
+
+    fn violation(&self, vector: &ClientVector, fault: &Fault) -> Violation {
+        let Fault(clauses, problem) = fault;
+        let mut violation = vector.about().violation(clauses, (*problem).into());
+        violation.detail("message", excerpt(&vector.message));
+        let wrong = |seen: &&Seen| fault_of_sending(vector, seen).as_ref() == Some(fault);
+        if let Some(seen) = self.connections.iter().find(wrong) {
+            violation.compare(&line(vector), &seen.sent);
+        } else if let Expectation::Reply { reply, .. } = &vector.expect {
+            violation.compare(reply, &self.finished.stdout);
+        } else {
+            violation.detail("stdout", excerpt(&self.finished.stdout));
+        }
+        violation.detail("stderr", excerpt(self.finished.stderr.trim_ascii()));
+        let status = self.finished.status.map(|status| status.to_string());
+        let status = status.unwrap_or_else(|| "killed".into());
+        violation.detail("ended", format!("{status}, after {:.1?}", self.time));
+        violation.detail("connects", format!("{} times", self.connections.len()));
+        violation.detail("command", &self.command);
+        violation
+    }
+}
+
+/// What a client must send: its message and one LF (SPEC CLIENT-1).
+fn line(vector: &ClientVector) -> Vec<u8> {
+    [&vector.message[..], b"\n"].concat()
+}
+
+fn fault_of_sending(vector: &ClientVector, seen: &Seen) -> Option<Fault> {
+    let line = line(vector);
+    let awaits = vector.steps.contains(&Step::AwaitRequest);
+    let must_be_whole = awaits || matches!(vector.expect, Expectation::Reply { .. });
+    if seen.sent == line || !must_be_whole && line.starts_with(&seen.sent) {
+        return None;
+    }
+    Some(if seen.sent == vector.message {
+        Fault(&["CLIENT-1"], "the client sends no LF after the message")
+    } else if seen.sent.is_empty() {
+        Fault(&["CLIENT-1"], "the client connects, and sends nothing")
+    } else if line.starts_with(&seen.sent) {
+        Fault(&["CLIENT-1"], "the client sends only a part of the message")
+    } else if seen.sent.starts_with(&line) {
+        Fault(&["CLIENT-9"], "the client sends bytes after the LF")
+    } else {
+        Fault(&["CLIENT-1"], "the client changes the message")
+    })
+}
