@@ -8,15 +8,10 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use super::connection::Connection;
-
-/// Serves one connection.
-pub type Serve = fn(&Connection);
+use super::servers::Running;
 
 /// A usual deadline: long enough for every vector on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(5);
-
-/// A usual number of connections that may wait to be accepted.
-pub const BACKLOG: i32 = 1024;
 
 /// A listener at `address`, whose socket `prepare` prepares.
 pub fn listener(address: &str, backlog: i32, prepare: impl FnOnce(&Socket)) -> TcpListener {
@@ -31,16 +26,20 @@ pub fn listener(address: &str, backlog: i32, prepare: impl FnOnce(&Socket)) -> T
 
 /// A listener on a free port, in no odd way.
 pub fn usual_listener() -> TcpListener {
-    listener("127.0.0.1:0", BACKLOG, |_| {})
+    listener("127.0.0.1:0", 1024, |_| {})
 }
 
-/// Starts a server with a thread for each connection, in no odd way but how it serves and its deadline.
-pub fn start(deadline: Duration, serve: Serve) -> SocketAddr {
+/// Starts a server with a usual listener, and a thread for each connection.
+pub fn start(deadline: Duration, serve: impl Fn(&Connection) + Copy + Send + 'static) -> Running {
     start_on(usual_listener(), deadline, serve)
 }
 
-/// Starts a server with a thread for each connection. It runs until the process ends.
-pub fn start_on(listener: TcpListener, deadline: Duration, serve: Serve) -> SocketAddr {
+/// Starts a server with a thread for each connection.
+pub fn start_on(
+    listener: TcpListener,
+    deadline: Duration,
+    serve: impl Fn(&Connection) + Copy + Send + 'static,
+) -> Running {
     accept_by(listener, move |listener| {
         for stream in listener.incoming().flatten() {
             spawn(stream, deadline, serve);
@@ -49,19 +48,19 @@ pub fn start_on(listener: TcpListener, deadline: Duration, serve: Serve) -> Sock
 }
 
 /// Serves `stream` on a thread of its own.
-pub fn spawn(stream: TcpStream, deadline: Duration, serve: Serve) {
+pub fn spawn(stream: TcpStream, deadline: Duration, serve: impl Fn(&Connection) + Send + 'static) {
     let connection = Connection::new(stream, deadline);
     thread::spawn(move || serve(&connection));
 }
 
-/// Calls `accept`, which does not return, on a thread of its own. Returns the listener's address.
+/// Calls `accept`, which does not return, on a thread of its own.
 pub fn accept_by(
     listener: TcpListener,
     accept: impl FnOnce(TcpListener) + Send + 'static,
-) -> SocketAddr {
+) -> Running {
     let address = listener.local_addr().expect("an address");
     thread::spawn(move || accept(listener));
-    address
+    address.into()
 }
 
 /// The places of a server that holds a maximum of connections.
@@ -87,11 +86,22 @@ impl Places {
         Place(self.clone())
     }
 
-    /// A place, if there is one.
+    /// A place, if one is free.
     pub fn take(&self) -> Option<Place> {
         let mut free = self.0.0.lock().expect("no panic");
         *free = free.checked_sub(1)?;
         Some(Place(self.clone()))
+    }
+}
+
+impl Place {
+    /// Serves `connection` on a thread of its own. The place is free when it is closed.
+    pub fn serve(self, connection: Connection) {
+        thread::spawn(move || {
+            connection.serve();
+            drop(connection);
+            drop(self);
+        });
     }
 }
 

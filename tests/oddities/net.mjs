@@ -1,4 +1,4 @@
-// One thread, on the events of Node's net, with the end of the stream in the same call as the reply.
+// One thread, with Node's net. It asks the stream for its bytes, and sends the reply with the end.
 import { createServer } from "node:net";
 import { process as transform } from "../peers/upcase.mjs";
 
@@ -11,7 +11,7 @@ const requestIn = (bytes, isEnded) => {
   if (line) return head.slice(0, line);
   return isEnded || head.length === LIMIT ? head : null;
 };
-const serve = async (socket) => {
+const serve = (socket) => {
   const deadline = setTimeout(() => socket.destroy(), DEADLINE);
   let bytes = "", isReplied = false;
   const look = (isEnded) => {
@@ -20,15 +20,13 @@ const serve = async (socket) => {
     isReplied = true;
     socket.end(transform(request), "latin1");
   };
-  try {
-    for await (const chunk of socket) { // leaves the socket open at the client's end
-      if (!isReplied) bytes += chunk.toString("latin1");
-      look(false);
+  socket.setEncoding("latin1").on("readable", () => {
+    for (let chunk; (chunk = socket.read()) !== null;) {
+      if (!isReplied) bytes += chunk;
     }
-    look(true);
-  } catch { /* an error affects this client alone */ } finally {
-    clearTimeout(deadline);
-  }
+    look(false);
+  }).on("end", () => look(true));
+  socket.on("error", () => {}).on("close", () => clearTimeout(deadline));
 };
 const server = createServer({ allowHalfOpen: true }, serve);
 server.listen({ host: "127.0.0.1", port: 0, backlog: 1024 }, () => {
