@@ -13,7 +13,6 @@ mod common {
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
@@ -29,6 +28,7 @@ use common::terminal::terminal;
 use common::trials::{self, Need, trial};
 use predicates::prelude::*;
 use predicates::str::{contains, ends_with, is_empty, is_match, starts_with};
+use upcase::conformance::client_vectors::{self, ClientVector};
 use upcase::conformance::report::{Judged, Report, Role, Verdict};
 use upcase::conformance::vectors::suite;
 
@@ -57,6 +57,11 @@ fn main() -> ExitCode {
         trial(tap_report_agrees_with_the_exit_code, [&PROVE]),
         trial(terminal_gets_a_bar_and_no_lines, []),
         trial(unwritable_output_fails, []),
+        trial(right_client_passes, []),
+        trial(wrong_client_fails_by_causes, []),
+        trial(vectors_for_clients_are_chosen_by_the_same_words, []),
+        trial(client_that_cannot_start_is_not_judged, []),
+        trial(client_without_a_command_is_wrong_usage, []),
         trial(help_teaches_every_task, []),
     ];
     trials::run(4, trials)
@@ -427,7 +432,7 @@ fn deadlines_out_of_range_are_wrong_usage() {
         judge_server(&right(), &[&format!("--deadline={deadline}")])
             .code(2)
             .stderr(contains(
-                "not a number of seconds from 2 to 10 (SPEC TIME-1, TIME-6)",
+                "not a number of seconds, at least 2 and at most 10",
             ));
     }
     for deadline in ["2", "4.5", "10"] {
@@ -653,6 +658,93 @@ fn unwritable_output_fails() {
     assert!(output.stderr.is_empty(), "{output:?}");
 }
 
+/// Judges a client.
+fn judge_client(arguments: &[&str], command: &[&str]) -> Assert {
+    let arguments = ["client"].iter().chain(arguments).chain(&["--"]);
+    judge(arguments.chain(command))
+}
+
+fn right_client_passes() {
+    let client = cargo_bin!("upcase-client").to_str().unwrap();
+    let client = [client, "--raw", "--timeout", "3", "--connect", "{address}"];
+    let file = file("client.json");
+    let options = [
+        "message",
+        "refuse",
+        "--deadline",
+        "3",
+        "--report",
+        file.to_str().unwrap(),
+    ];
+    let (title, suite) = (client.join(" "), client_vectors::suite());
+    let title = format!(
+        "UPCASE suite {} (SPEC {}, Unicode {}) judges the client {title}\n",
+        suite.suite, suite.spec, suite.unicode
+    );
+    let assert = judge_client(&options, &client).success();
+    assert
+        .stdout(starts_with(title))
+        .stdout(contains("\nmessage.hello: passed\n"));
+    let report = read(&file);
+    assert_eq!(
+        (report.judged, report.implementation),
+        (Role::Client, client.join(" "))
+    );
+    let chosen = suite
+        .vectors
+        .iter()
+        .filter(|vector| vector.id.starts_with("message.") || vector.id.starts_with("refuse."));
+    let judged = report.results.iter().map(|judged| &judged.id);
+    assert!(judged.eq(chosen.map(|vector| &vector.id)));
+}
+
+fn wrong_client_fails_by_causes() {
+    judge_client(&["message", "--name", "true"], &["true"])
+        .code(1)
+        .stdout(contains("judges the client true\n"))
+        .stdout(contains("\n1. CLIENT-1: "))
+        .stdout(contains(" 0 passed, "));
+}
+
+fn vectors_for_clients_are_chosen_by_the_same_words() {
+    let list = |words: &[&str]| {
+        let assert = judge(["client", "--list"].iter().chain(words)).success();
+        stdout(&assert).lines().count()
+    };
+    let count = |chosen: &dyn Fn(&ClientVector) -> bool| {
+        let vectors = client_vectors::suite().vectors.iter();
+        vectors.filter(|vector| chosen(vector)).count()
+    };
+    let has = |vector: &ClientVector| vector.clauses.iter().any(|id| id == "CLIENT-4");
+    assert_eq!(list(&[]), count(&|_| true));
+    assert_eq!(list(&["CLIENT-4"]), count(&has));
+    assert_eq!(
+        list(&["refuse", "--skip", "refuse.lf-first"]),
+        count(&|vector| { vector.id.starts_with("refuse.") && vector.id != "refuse.lf-first" })
+    );
+    judge(["client", "--list", "proc"])
+        .code(2)
+        .stderr(contains("'proc' is no area (message, "));
+}
+
+fn client_that_cannot_start_is_not_judged() {
+    judge_client(&["message.hello", "message.empty"], &["/no/such/client"])
+        .code(1)
+        .stdout(contains("1. not judged: "))
+        .stdout(contains("/no/such/client"))
+        .stdout(ends_with("2 vectors: 0 passed, 0 failed, 2 not judged\n"));
+}
+
+fn client_without_a_command_is_wrong_usage() {
+    for arguments in [
+        &["client"][..],
+        &["client", "message"],
+        &["client", "message", "--"],
+    ] {
+        judge(arguments).code(2).stderr(contains("<COMMAND>"));
+    }
+}
+
 fn help_teaches_every_task() {
     let help = |arguments: &[&str]| judge(arguments.iter().chain(&["--help"])).success();
     help(&[]).stdout(contains("upcase-judge server localhost:9000"));
@@ -674,7 +766,16 @@ fn help_teaches_every_task() {
     ] {
         server = server.stdout(contains(part));
     }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap(); // never answers
-    let address = listener.local_addr().unwrap().to_string();
-    judge(["server", &address, "--help"]).success();
+    let mut client = help(&["client"]);
+    for part in [
+        "client [OPTIONS] [AREA|CLAUSE|ID]... -- COMMAND...",
+        "{host}",
+        "{port}",
+        "{address}",
+        "{message}",
+        "standard input",
+        "Exit codes:",
+    ] {
+        client = client.stdout(contains(part));
+    }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod judging;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use cli::Failure;
 use judging::{AnyVector, Options, Plan};
 use upcase::client::host_and_port;
+use upcase::conformance::client_vectors::{self, ClientVector};
 use upcase::conformance::report::{Report, Role};
 use upcase::conformance::vectors::{self, End, Vector};
-use upcase::conformance::{About, ServerJudge};
+use upcase::conformance::{About, ClientJudge, ServerJudge};
 
 /// Judge an implementation of the UPCASE protocol, in any language, by the conformance suite.
 #[derive(Parser)]
@@ -26,6 +28,7 @@ Examples:
   upcase-judge server localhost:9000 proc TRIM-1          an area and a clause, to begin with
   upcase-judge server --list cap                          what the area requires, in words
   upcase-judge server localhost:9000 --report report.xml  for a CI server
+  upcase-judge client -- python3 client.py                a client that reads the message as its input
 
 Each task has a help of its own, such as upcase-judge server --help."
 )]
@@ -37,6 +40,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     Server(Server),
+    Client(Client),
 }
 
 /// Judge a server, which must be running.
@@ -44,7 +48,10 @@ enum Task {
 /// A word after its address chooses vectors: an area (proc), a clause of SPEC.md (TRIM-1) or the ID of
 /// a vector (proc.hello). Without a word, all vectors are chosen.
 #[derive(Args)]
-#[command(after_long_help = judging::HELP)]
+#[command(
+    after_long_help = judging::HELP,
+    override_usage = "upcase-judge server [OPTIONS] HOST:PORT [AREA|CLAUSE|ID]..."
+)]
 struct Server {
     /// The server's name or IP address, and its port
     #[arg(value_name = "HOST:PORT", required_unless_present = "list")]
@@ -54,13 +61,60 @@ struct Server {
     #[arg(value_name = "AREA|CLAUSE|ID")]
     chosen: Vec<String>,
 
+    /// The deadline that the server promises for each connection (SPEC TIME-1, TIME-6)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "10", value_parser = server_deadline)]
+    deadline: Duration,
+
     #[command(flatten)]
     options: Options,
+}
+
+/// Judge a client, which is started for each vector.
+///
+/// In COMMAND, {host} and {port} stand for the server to connect to, and {address} for both as HOST:PORT.
+/// If none of them is there, the host and the port are added as two arguments. The message is standard
+/// input, all of it, without a line feed added; or {message} stands for it. The client writes the bytes of the reply to standard output, nothing else,
+/// and ends with exit code 0. If there is no reply, it says why on standard error, and ends with another
+/// exit code.
+///
+/// A word before -- chooses vectors: an area, a clause of SPEC.md or the ID of a vector. Without a word, all
+/// vectors are chosen. What an argument cannot hold, such as a zero byte, is not judged with {message}.
+#[derive(Args)]
+#[command(
+    after_long_help = judging::HELP,
+    override_usage = "upcase-judge client [OPTIONS] [AREA|CLAUSE|ID]... -- COMMAND..."
+)]
+struct Client {
+    /// What to judge; all without it
+    #[arg(value_name = "AREA|CLAUSE|ID")]
+    chosen: Vec<String>,
+
+    /// The deadline that the client promises for a whole exchange (SPEC CLIENT-8)
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value = "10", value_parser = client_deadline)]
+    deadline: Duration,
+
+    #[command(flatten)]
+    options: Options,
+
+    /// The program and its arguments; no shell reads them
+    #[arg(last = true, required_unless_present = "list")]
+    command: Vec<OsString>,
+}
+
+fn server_deadline(text: &str) -> Result<Duration, String> {
+    let time = cli::seconds(text, Duration::from_secs(10)).ok();
+    let time = time.filter(|time| *time >= Duration::from_secs(2));
+    time.ok_or_else(|| "not a number of seconds, at least 2 and at most 10".into())
+}
+
+fn client_deadline(text: &str) -> Result<Duration, String> {
+    cli::seconds(text, Duration::from_secs(3600))
 }
 
 fn main() -> ExitCode {
     cli::run(|arguments: &Arguments| match &arguments.task {
         Task::Server(server) => server.judge(),
+        Task::Client(client) => client.judge(),
     })
 }
 
@@ -71,6 +125,41 @@ impl AnyVector for Vector {
 
     fn is_slow(&self) -> bool {
         self.expect.end != End::Fin
+    }
+}
+
+impl AnyVector for ClientVector {
+    fn about(&self) -> About<'_> {
+        self.about()
+    }
+
+    fn is_slow(&self) -> bool {
+        self.expect == client_vectors::Expectation::Error
+    }
+}
+
+impl Client {
+    fn judge(&self) -> Result<ExitCode, Failure> {
+        let suite = client_vectors::suite();
+        let chosen: Vec<_> = self.chosen.iter().map(String::as_str).collect();
+        let plan = Plan::new(&self.options, &suite.vectors, &chosen)?;
+        if self.options.list {
+            return plan.list();
+        }
+        let files = plan.files()?;
+        let words = self.command.iter().map(|word| word.to_string_lossy());
+        let command_line = words.collect::<Vec<_>>().join(" ");
+        let report = Report {
+            judged: Role::Client,
+            implementation: self.options.name.clone().unwrap_or(command_line),
+            suite: suite.suite.clone(),
+            spec: suite.spec.clone(),
+            unicode: suite.unicode.clone(),
+            results: Vec::new(),
+        };
+        let mut judge = ClientJudge::new(self.command.clone());
+        judge.deadline = self.deadline;
+        plan.run(report, files, |vector| judge.judge(vector))
     }
 }
 
@@ -95,10 +184,8 @@ impl Server {
         };
         let files = plan.files()?;
         let mut judge = ServerJudge::find(address).map_err(|error| format!("{named}: {error}"))?;
-        if let Some(deadline) = self.options.deadline {
-            // A second more, as long as the server may take to accept a connection (SPEC TIME-8).
-            judge.timeout = deadline + Duration::from_secs(1);
-        }
+        // A second more, as long as the server may take to accept a connection (SPEC TIME-8).
+        judge.timeout = self.deadline + Duration::from_secs(1);
         let report = Report {
             judged: Role::Server,
             implementation: self.options.name.as_deref().unwrap_or(named).into(),

@@ -1,12 +1,11 @@
 //! Judges by many vectors at the same time, because most of the time is spent waiting.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
-/// Calls `judge` with each of the `vectors`, in their order, `jobs` (at least one) at the same time. Calls `on_result`
-/// with each result as soon as it is there, on this thread. Returns the results in the order of the
-/// vectors.
+/// Calls `judge` with each of the `vectors`, in their order, `jobs` (at least one) at the same time.
+/// Calls `on_result` with each result as soon as it is there, on this thread. Returns the results in the
+/// order of the vectors.
 ///
 /// # Panics
 /// If `judge` does, or if the system cannot start a thread.
@@ -16,13 +15,11 @@ pub fn judge_all<V: Sync, R: Send>(
     judge: impl Fn(&V) -> R + Sync,
     mut on_result: impl FnMut(&R),
 ) -> Vec<R> {
-    let next = AtomicUsize::new(0);
+    let queue = Mutex::new(vectors.iter().enumerate());
+    let next = || queue.lock().expect("nobody panics with it").next();
     let (sender, receiver) = mpsc::channel();
     let work = |sender: mpsc::Sender<_>| {
-        while let Some((index, vector)) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            vectors.get(index).map(|vector| (index, vector))
-        } {
+        while let Some((index, vector)) = next() {
             let sent = sender.send((index, judge(vector)));
             sent.expect("the results are received to the end");
         }

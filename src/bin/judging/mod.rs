@@ -7,24 +7,23 @@ use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
 use upcase::conformance::report::{Format, Judged, Report, text};
 use upcase::conformance::selection::{Selection, known_to_fail};
 use upcase::conformance::{About, NotPassed, judge_all};
 
-use crate::cli::{self, Failure};
+use crate::cli::Failure;
 use progress::{Output, Progress};
 
 /// What the help of both judges says.
 pub(crate) const HELP: &str = "\
 Failures are shown in groups with the same cause, large groups first, with one example of each. A
-vector of a SHOULD clause counts as others do; list it with --known-failing if there is a reason. What
-this machine cannot judge can be left out with --skip.
+vector of a SHOULD clause counts as others do; list it with --known-failing if there is a reason.
+What this machine cannot judge can be left out with --skip.
 
-A file for --known-failing has one ID a line; # begins a comment. A listed vector that fails does not
-count, and one that passes is a failure, so that the list stays true.
+A file for --known-failing has one ID a line; # begins a comment. A listed vector that fails does
+not count, and one that passes is a failure, so that the list stays true.
 
 A report's format follows from the end of its name: .xml is JUnit, .json is as
 src/conformance/report/schema.json explains it, .tap is TAP 14, .html is a page to read.
@@ -50,10 +49,6 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NUMBER", default_value = "16")]
     jobs: NonZeroUsize,
 
-    /// The deadline that the implementation promises, if it is less than 10
-    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = deadline)]
-    pub deadline: Option<Duration>,
-
     /// A file of vectors that do not pass yet
     #[arg(long, value_name = "FILE")]
     known_failing: Option<PathBuf>,
@@ -78,12 +73,6 @@ fn target(file: &str) -> Result<Target, String> {
     let file = PathBuf::from(file);
     let format = Format::of(&file)?;
     Ok(Target { file, format })
-}
-
-fn deadline(text: &str) -> Result<Duration, String> {
-    let time = cli::seconds(text, Duration::from_secs(10)).ok();
-    let time = time.filter(|time| time.as_secs() >= 2);
-    time.ok_or_else(|| "not a number of seconds from 2 to 10 (SPEC TIME-1, TIME-6)".into())
 }
 
 /// A vector of one of the suites.
