@@ -88,6 +88,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "conformance::client_judge",
         &[
             "conformance::client_vectors",
+            "conformance::reference",
             "conformance::violation",
             "deadline",
         ],

@@ -15,10 +15,11 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::client_vectors::{ClientVector, Expectation, HOLD, Host, Step};
+use super::reference;
 use super::violation::{NotPassed, Violation, excerpt};
 use command::{Arguments, CommandLine, Finished, NAME, NO_NAME};
 use place::Place;
@@ -35,6 +36,9 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// How many times a vector is judged as long as this machine may be the cause of a delay.
 const ATTEMPTS: usize = 3;
+
+/// How many bytes of standard error are shown.
+const SHOWN: usize = 400;
 
 /// Judges a client, which is run as a child process for each vector.
 ///
@@ -89,9 +93,28 @@ impl ClientJudge {
                 None => return Ok(()),
                 // A machine may be slow, so lateness counts only if it comes every time.
                 Some(Fault::CLOSES_LATE) if attempt < ATTEMPTS => attempt += 1,
-                Some(fault) => return Err(NotPassed::Violation(run.violation(vector, &fault))),
+                Some(fault) => {
+                    let mut violation = run.violation(vector, &fault);
+                    violation.detail("command", self.describe());
+                    return Err(NotPassed::Violation(violation));
+                }
             }
         }
+    }
+
+    /// The command line, for people to read.
+    fn describe(&self) -> String {
+        let words = self.command.iter().map(|word| {
+            let text = word.to_string_lossy();
+            let is_plain =
+                !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"');
+            if is_plain {
+                text.into_owned()
+            } else {
+                format!("{text:?}")
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// Runs the client once.
@@ -149,10 +172,9 @@ impl ClientJudge {
                 thread::sleep(POLL);
             };
             let finished = client.finish()?;
-            let served = connections.into_iter().map(|connection| connection.join());
+            let served = connections.into_iter().map(ScopedJoinHandle::join);
             let connections = served.collect::<Result<Vec<_>, _>>();
             Ok(Run {
-                command: command.describe(),
                 finished,
                 connections: connections.map_err(|_| "the judge's server panicked")?,
                 time: ended_at - start,
@@ -181,7 +203,6 @@ fn accepted(listener: &TcpListener) -> impl Iterator<Item = Result<TcpStream, St
 
 /// One run of a client.
 struct Run {
-    command: String,
     finished: Finished,
     connections: Vec<Seen>,
     /// How long the client ran.
@@ -215,7 +236,15 @@ impl Run {
         let has_exited = self.finished.status.is_some();
         match (&vector.expect, self.connections.len()) {
             (Expectation::Refusal, 1..) => {
-                Some(Fault(&[], "the client does not refuse the message"))
+                let has_sent = self.connections.iter().any(|seen| !seen.sent.is_empty());
+                Some(Fault(
+                    &[],
+                    if has_sent {
+                        "the client does not refuse the message"
+                    } else {
+                        "the client connects before it refuses the message"
+                    },
+                ))
             }
             (Expectation::Refusal, 0) => None,
             (_, 0) if !vector.listens() => None,
@@ -323,12 +352,18 @@ impl Run {
         } else {
             violation.detail("stdout", excerpt(&self.finished.stdout));
         }
-        violation.detail("stderr", excerpt(self.finished.stderr.trim_ascii()));
+        let stderr = self.finished.stderr.trim_ascii();
+        let shown = &stderr[..stderr.len().min(SHOWN)];
+        let more = if shown.len() < stderr.len() {
+            "…"
+        } else {
+            ""
+        };
+        violation.detail("stderr", format!("{}{more}", reference::literal(shown)));
         let status = self.finished.status.map(|status| status.to_string());
         let status = status.unwrap_or_else(|| "killed".into());
         violation.detail("ended", format!("{status}, after {:.1?}", self.time));
         violation.detail("connects", format!("{} times", self.connections.len()));
-        violation.detail("command", &self.command);
         violation
     }
 }

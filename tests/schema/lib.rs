@@ -32,13 +32,24 @@ impl Schema {
     }
 }
 
-#[test]
-fn the_vectors_fit_their_schema() {
-    let text = std::fs::read_to_string(format!("{ROOT}/tests/vectors/upcase.json"));
+fn check(schema: &str, vectors: &str) {
+    let text = std::fs::read_to_string(format!("{ROOT}/{vectors}"));
     let vectors = serde_json::from_str(&text.expect("the vectors")).expect("JSON");
-    Schema::of("tests/vectors/schema.json")
-        .validate(&vectors)
-        .unwrap_or_else(|error| panic!("{error}"));
+    let validated = Schema::of(schema).validate(&vectors);
+    validated.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn the_vectors_for_servers_fit_their_schema() {
+    check("tests/vectors/schema.json", "tests/vectors/upcase.json");
+}
+
+#[test]
+fn the_vectors_for_clients_fit_their_schema() {
+    check(
+        "tests/vectors/client.schema.json",
+        "tests/vectors/client.json",
+    );
 }
 
 /// A report with every verdict.

@@ -137,13 +137,6 @@ impl CommandLine {
         })
     }
 
-    /// The command line, for people to read.
-    pub fn describe(&self) -> String {
-        let words = self.words.iter().map(|word| word.to_string_lossy());
-        let words = words.map(|word| word.escape_debug().to_string());
-        words.collect::<Vec<_>>().join(" ")
-    }
-
     /// Starts the client with `message` on its standard input, whose end comes after `before_end`
     /// returns.
     ///

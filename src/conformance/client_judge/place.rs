@@ -26,7 +26,7 @@ pub struct Place {
     /// The listeners, which are non-blocking.
     pub listeners: Vec<TcpListener>,
     /// The sockets that do not listen, and those that fill a queue.
-    _others: Vec<Socket>,
+    others: Vec<Socket>,
 }
 
 impl Place {
@@ -55,7 +55,7 @@ impl Place {
             port: 0,
             ips: ips(addresses),
             listeners: Vec::new(),
-            _others: Vec::new(),
+            others: Vec::new(),
         };
         let ips = place.ips.clone();
         for (address, ip) in addresses.iter().zip(ips) {
@@ -86,18 +86,18 @@ impl Place {
                 socket.set_nonblocking(true)?;
                 self.listeners.push(socket.into());
             }
-            Answer::Refuses => self._others.push(socket),
+            Answer::Refuses => self.others.push(socket),
             Answer::BlackHole => {
                 socket.listen(0)?;
-                self._others.extend(fill(bound)?);
-                self._others.push(socket);
+                self.others.extend(fill(bound)?);
+                self.others.push(socket);
             }
         }
         Ok(())
     }
 }
 
-/// An IP address of this machine for each address: 127.0.0.1 and those after it, and ::1.
+/// An IP address of this machine for each address: `127.0.0.1` and those after it, and `::1`.
 fn ips(addresses: &[Address]) -> Vec<IpAddr> {
     let number = |(at, address): (usize, &Address)| match u8::try_from(at + 1) {
         _ if address.is_ipv6 => Ipv6Addr::LOCALHOST.into(),
