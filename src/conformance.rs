@@ -39,8 +39,8 @@ pub mod clauses;
 mod client_judge;
 pub mod client_vectors;
 pub mod exchange_laws;
-mod find;
 mod fields;
+mod find;
 mod function_judge;
 #[cfg(feature = "arbitrary")]
 pub mod fuzz;
@@ -54,8 +54,8 @@ mod side_by_side;
 pub mod vectors;
 mod violation;
 
-pub use find::NotFound;
 pub use client_judge::ClientJudge;
+pub use find::NotFound;
 pub use function_judge::judge_function;
 pub use server_judge::ServerJudge;
 pub use side_by_side::judge_all;

@@ -71,6 +71,7 @@ fn run() -> Result<ExitCode, String> {
     }
     if named.is_none() && !is_of_client {
         trials.extend(runner_trials());
+        trials.extend(clients::runner_trials());
         trials.extend(command_line_trials());
     }
     let command_line = CommandLine::parse();

@@ -2,6 +2,7 @@
 
 use std::env::{self, VarError};
 use std::ffi::OsString;
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -84,4 +85,53 @@ pub fn trials() -> Vec<Trial> {
         })
     };
     vectors.into_iter().map(trial).collect()
+}
+
+/// Tests of the program that runs these, when it judges another client.
+pub fn runner_trials() -> Vec<Trial> {
+    let not_a_command_line = || {
+        for named in ["", " ", "client '"] {
+            fails(named, "message.hello", "is not a command line; set it to")?;
+        }
+        Ok(())
+    };
+    vec![
+        Trial::test("runner.client-that-is-missing-fails", || {
+            fails(
+                "/no/such/client",
+                "message.hello",
+                "this machine cannot start \"/no/such/client\"",
+            )
+        }),
+        Trial::test("runner.client-that-was-not-judged-fails", || {
+            fails("true", "no-such-vector", "was not judged at all")
+        }),
+        Trial::test(
+            "runner.client-without-a-command-line-is-explained",
+            not_a_command_line,
+        ),
+        Trial::test("runner.wrong-client-is-shown-with-the-cause", || {
+            let text = "message.hello (CLIENT-1, CLIENT-10): the client exits with 0, and has sent nothing";
+            fails("true", "message.", text)?;
+            fails(
+                "true",
+                "message.",
+                "again    UPCASE_CLIENT=\"true\" cargo test",
+            )
+        }),
+    ]
+}
+
+/// Runs this program with another client. It must fail, and print the text.
+fn fails(client: &str, filter: &str, text: &str) -> Result<(), Failed> {
+    let output = Command::new(env::current_exe()?)
+        .arg(filter)
+        .env(CLIENT, client)
+        .output()?;
+    let printed = [output.stdout, output.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    if output.status.success() || !printed.contains(text) {
+        return Err(format!("{}, without {text:?}:\n{printed}", output.status).into());
+    }
+    Ok(())
 }
