@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use super::client_vectors::{ClientVector, Expectation, HOLD, Host, Step};
 use super::reference;
 use super::violation::{NotPassed, Violation, excerpt};
-use command::{Arguments, CommandLine, Finished, NAME, NO_NAME};
+use command::{Arguments, CommandLine, Finished, NAME, NO_NAME, can_name};
 use place::Place;
 use server::{Connection, Seen};
 
@@ -125,12 +125,15 @@ impl ClientJudge {
     /// # Errors
     /// What this machine lacks.
     fn run(&self, vector: &ClientVector) -> Result<Run, String> {
+        let has_name = matches!(&vector.host, Host::Name(addresses) if !addresses.is_empty());
+        if has_name {
+            can_name()?;
+        }
         let place = Place::open(vector.host.addresses())?;
-        let ip = place.ips.first().map(ToString::to_string);
-        let host = match &vector.host {
-            Host::Address(_) => ip.as_deref().unwrap_or_default(),
-            Host::Name(addresses) if addresses.is_empty() => NO_NAME,
-            Host::Name(_) => NAME,
+        let host = match place.ips.first() {
+            None => NO_NAME,
+            Some(_) if has_name => NAME,
+            Some(ip) => &ip.to_string(),
         };
         let arguments = Arguments {
             host,
@@ -138,8 +141,8 @@ impl ClientJudge {
             message: &vector.message,
         };
         let mut command = CommandLine::new(&self.command, &arguments)?;
-        if host == NAME {
-            command = command.with_name(&place.ips)?;
+        if has_name {
+            command = command.with_name(&place.ips);
         }
         let (steps_taken, all_steps) = channel();
         let is_late = vector.late_message;

@@ -105,36 +105,15 @@ impl CommandLine {
         })
     }
 
-    /// The same, where [`NAME`] is the name of these addresses, in their order.
-    ///
-    /// # Errors
-    /// What this machine lacks.
-    pub fn with_name(self, ips: &[IpAddr]) -> Result<Self, String> {
-        static CAN_NAME: LazyLock<bool> = LazyLock::new(|| {
-            let ips = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
-            let mut words = wrapper(&ips);
-            words.extend(["getent", "ahosts", NAME].map(Into::into));
-            let output = Command::new(&words[0]).args(&words[1..]).output();
-            output.is_ok_and(|output| {
-                let printed = String::from_utf8_lossy(&output.stdout);
-                ips.iter().all(|ip| printed.contains(&ip.to_string()))
-            })
-        });
-        if !*CAN_NAME {
-            return Err(
-                "this machine cannot give a client a list of hosts of its own; that needs \
-                        Linux, the programs unshare, mount and getent, and the right to use \
-                        namespaces"
-                    .into(),
-            );
-        }
+    /// The same, where [`NAME`] is the name of these addresses, in their order; see [`can_name`].
+    pub fn with_name(self, ips: &[IpAddr]) -> Self {
         let mut words = wrapper(ips);
         words.extend(self.words);
-        Ok(Self {
+        Self {
             words,
             is_wrapped: true,
             ..self
-        })
+        }
     }
 
     /// Starts the client with `message` on its standard input, whose end comes after `before_end`
@@ -182,6 +161,26 @@ fn not_started(program: &str, error: &io::Error) -> String {
         _ => "",
     };
     format!("this machine cannot start {program:?}: {error}{cure}")
+}
+
+/// Whether a client can be given a name of its own.
+///
+/// # Errors
+/// What this machine lacks.
+pub fn can_name() -> Result<(), String> {
+    static CAN_NAME: LazyLock<bool> = LazyLock::new(|| {
+        let ips = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
+        let mut words = wrapper(&ips);
+        words.extend(["getent", "ahosts", NAME].map(Into::into));
+        let output = Command::new(&words[0]).args(&words[1..]).output();
+        output.is_ok_and(|output| {
+            let printed = String::from_utf8_lossy(&output.stdout);
+            ips.iter().all(|ip| printed.contains(&ip.to_string()))
+        })
+    });
+    let lack = "this machine cannot give a client a list of hosts of its own; that needs Linux, the \
+                programs unshare, mount and getent, and the right to use namespaces";
+    CAN_NAME.then_some(()).ok_or_else(|| lack.into())
 }
 
 /// The words before a command for which [`NAME`] has these addresses.
