@@ -2,7 +2,7 @@
 //!
 //! `tests/implementations.rs` asks a second oracle, and `tests/schema/` compares the file with its schema.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use upcase::LIMIT;
@@ -10,7 +10,7 @@ use upcase::conformance::vectors::{End, Other, Step, Vector, suite};
 use upcase::conformance::{Level, clauses, judge_function, reference};
 
 /// How many vectors there are. It is stated again here, so that none is lost unnoticed.
-const COUNT: usize = 277;
+const COUNT: usize = 350;
 
 #[test]
 fn the_header_states_the_count_and_the_versions() {
@@ -152,18 +152,69 @@ fn vectors_keep_within_the_lower_bounds() {
 #[test]
 fn every_expectation_is_that_of_the_reference() {
     for vector in &suite().vectors {
-        let wanted = vector.request().map(|request| reference::process(&request));
+        let id = &vector.id;
         assert_eq!(
-            wanted.is_none(),
+            vector.request().is_none(),
             vector.expect.end == End::Closed,
-            "{}",
-            vector.id
+            "{id}"
         );
-        assert!(
-            wanted.unwrap_or_default() == vector.expect.reply,
-            "{}",
-            vector.id
-        );
+        let is_empty = vector.expect.reply.is_empty();
+        assert!(vector.request().is_some() || is_empty, "{id}");
+        for (request, reply) in vector.exchanges() {
+            assert!(reference::process(&request) == reply, "{id}");
+        }
+        for (request, _) in vector.steps.iter().flat_map(exchanges_of_others) {
+            let whole = reference::request(&request, false);
+            assert!(whole.as_ref() == Some(&request), "{id}");
+        }
+    }
+}
+
+/// Each is sent whole, and nothing else.
+fn exchanges_of_others(step: &Step) -> Vec<(Vec<u8>, Vec<u8>)> {
+    match step {
+        Step::Other { other, .. } => other.exchanges(),
+        _ => Vec::new(),
+    }
+}
+
+/// Every scalar value of planes 0 and 1 is sent: it has a mapping, or it is white space, or it is in
+/// exactly one range of those that must not change.
+///
+/// SPEC: UPPER-1, UPPER-2
+#[test]
+fn every_scalar_of_planes_0_and_1_is_sent() {
+    let mut times = BTreeMap::<char, usize>::new();
+    for vector in &suite().vectors {
+        for (first, last) in vector.steps.iter().flat_map(unchanged) {
+            for scalar in first..=last {
+                *times.entry(scalar).or_default() += 1;
+                assert_eq!(reference::upper_of(scalar), scalar.to_string());
+            }
+        }
+    }
+    let requests = suite().vectors.iter().flat_map(Vector::exchanges);
+    let requests = requests.map(|(request, _)| request);
+    let texts = requests.filter_map(|request| String::from_utf8(request).ok());
+    let sent: BTreeSet<char> = texts.collect::<Vec<_>>().concat().chars().collect();
+    for scalar in '\0'..='\u{1FFFF}' {
+        let changes = reference::upper_of(scalar) != scalar.to_string();
+        let is_white = reference::WHITE_SPACE.contains(&scalar);
+        let expected = usize::from(!changes && !is_white);
+        let times = times.get(&scalar).copied().unwrap_or_default();
+        assert_eq!(times, expected, "{scalar:?}");
+        assert!(sent.contains(&scalar), "{scalar:?}");
+    }
+}
+
+/// The ranges of characters that must not change.
+fn unchanged(step: &Step) -> Vec<(char, char)> {
+    match step {
+        Step::Other {
+            other: Other::Unchanged(ranges),
+            ..
+        } => ranges.clone(),
+        _ => Vec::new(),
     }
 }
 
@@ -174,13 +225,20 @@ fn process_passes_every_vector_and_law() {
 }
 
 #[test]
-fn steps_with_wrong_or_contradictory_fields_are_refused() {
+fn steps_are_read_and_contradictory_ones_refused() {
     let step = serde_json::from_str::<Step>;
     assert!(matches!(
         step(r#"{"half_close": true}"#),
         Ok(Step::HalfClose)
     ));
+    let text = r#"{"other": {"send": [["61", 2], ["0a", 1]], "reply": "4141"}}"#;
+    let Ok(Step::Other { other, times: 1 }) = step(text) else {
+        panic!("a text as runs is refused");
+    };
+    assert_eq!(other.exchanges(), [(b"aa\n".to_vec(), b"AA".to_vec())]);
     for refused in [
+        r#"{"other": {"send": [["61"]], "reply": "41"}}"#,
+        r#"{"other": {"unchanged": [["d800", "dfff"]]}}"#,
         r#"{"half_close": false}"#,
         r#"{"other": {"send": "", "reset": false}}"#,
         r#"{"await": "nothing"}"#,

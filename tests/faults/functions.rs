@@ -1,5 +1,7 @@
 //! Wrong functions: the transformation, with one fault each.
 
+mod software;
+
 use std::ops::RangeInclusive;
 
 use upcase::conformance::reference::{self, WHITE_SPACE};
@@ -80,6 +82,9 @@ pub fn wrong() -> Vec<Fault> {
     faults.extend(orders());
     faults.extend(encodings());
     faults.extend(rewritings());
+    faults.extend(caps_by_the_end());
+    faults.extend(places());
+    faults.extend(software::wrong());
     faults
 }
 
@@ -340,6 +345,160 @@ fn caps() -> Vec<Fault> {
         }),
         cap("keeps the last 1024 bytes", |b| {
             capped(&b[b.len().saturating_sub(LIMIT)..], LIMIT)
+        }),
+    ]
+}
+
+/// What the cap does with certain ends (SPEC CAP-2, CAP-3).
+fn caps_by_the_end() -> Vec<Fault> {
+    vec![
+        cap("keeps DF at the cap", |b| keeping(b, b"\xDF")),
+        cap("keeps EE at the cap", |b| keeping(b, b"\xEE")),
+        cap("keeps EF at the cap", |b| keeping(b, b"\xEF")),
+        cap("keeps EF BF at the cap", |b| keeping(b, b"\xEF\xBF")),
+        cap("keeps ED 80 at the cap", |b| keeping(b, b"\xED\x80")),
+        cap("keeps F1 at the cap", |b| keeping(b, b"\xF1")),
+        cap("keeps F2 80 at the cap", |b| keeping(b, b"\xF2\x80")),
+        cap("keeps F3 BF BF at the cap", |b| keeping(b, b"\xF3\xBF\xBF")),
+        cap("drops U+FFFD at the cap", |b| {
+            dropping(b, "\u{FFFD}".as_bytes())
+        }),
+        cap("drops ill-formed bytes before U+FFFD at the cap", |b| {
+            dropping(b, b"\xFF\xEF\xBF\xBD")
+        }),
+        cap("drops E1 41 at the cap", |b| dropping(b, b"\xE1A")),
+        cap("drops F1 80 41 at the cap", |b| dropping(b, b"\xF1\x80A")),
+        cap("drops F1 41 80 at the cap", |b| dropping(b, b"\xF1A\x80")),
+        cap("drops E0 80 at the cap", |b| dropping(b, b"\xE0\x80")),
+        cap("drops F0 80 80 at the cap", |b| {
+            dropping(b, b"\xF0\x80\x80")
+        }),
+        cap("drops F4 BF at the cap", |b| dropping(b, b"\xF4\xBF")),
+        cap("drops E1 80 E1 80 at the cap", |b| {
+            dropping(b, b"\xE1\x80\xE1\x80")
+        }),
+        cap("drops F7 at the cap", |b| dropping(b, b"\xF7")),
+        cap("drops F8 at the cap", |b| dropping(b, b"\xF8")),
+        cap("drops FC 88 80 80 at the cap", |b| {
+            dropping(b, b"\xFC\x88\x80\x80")
+        }),
+        cap("drops FE at the cap", |b| dropping(b, b"\xFE")),
+        cap("drops continuation bytes at the cap", |b| {
+            dropping(b, b"\xBF\xBF\xBF\xBF")
+        }),
+        cap("drops an incomplete character at the start too", |b| {
+            let cut = capped(b, LIMIT);
+            let both = b.len() >= LIMIT && cut.len() < LIMIT && cut.starts_with(b"\xC3a");
+            cut[usize::from(both)..].to_vec()
+        }),
+        whole("keeps EF BF at the end of a reply", |r| {
+            by_caps(r, |b| keeping(b, b"\xEF\xBF"))
+        }),
+        whole("keeps F3 at the end of a reply", |r| {
+            by_caps(r, |b| keeping(b, b"\xF3"))
+        }),
+        whole("drops E0 9F at the end of a reply", |r| {
+            by_caps(r, |b| dropping(b, b"\xE0\x9F"))
+        }),
+        whole("drops U+FFFD at the end of a reply", |r| {
+            by_caps(r, |b| dropping(b, "\u{FFFD}".as_bytes()))
+        }),
+        whole("drops a stray byte before the part of a reply", |r| {
+            by_caps(r, |b| {
+                let cut = capped(b, LIMIT);
+                let is_cut = b.len() >= LIMIT && cut.len() < LIMIT;
+                match cut.strip_suffix(b"\xFF") {
+                    Some(rest) if is_cut => rest.to_vec(),
+                    _ => cut,
+                }
+            })
+        }),
+    ]
+}
+
+/// Faults that show only at some places, lengths and numbers.
+fn places() -> Vec<Fault> {
+    vec![
+        trim("trims at most 255 bytes at the end", |b| {
+            let text = (RIGHT.trim)(&[b"|", b].concat());
+            let kept = (b.len() + 1).saturating_sub(text.len() + 255).min(b.len());
+            let end = text.len() - 1 + kept;
+            (RIGHT.trim)(&[&b[..end.min(b.len())], b"|"].concat())
+                .strip_suffix(b"|")
+                .map_or(Vec::new(), <[u8]>::to_vec)
+        }),
+        trim("ends a text at 50 spaces", |b| {
+            let text = (RIGHT.trim)(b);
+            let end = find(&text, &[b' '; 50]).unwrap_or(text.len());
+            text[..end].to_vec()
+        }),
+        whole("loses a text of 256 bytes", |r| {
+            if RIGHT.clip(r).len() == 256 {
+                return Vec::new();
+            }
+            RIGHT.process(r)
+        }),
+        whole("drops the last byte of text of 500 bytes", |r| {
+            let mut text = RIGHT.clip(r);
+            text.truncate(if text.len() == 500 { 499 } else { LIMIT });
+            RIGHT.process(&text)
+        }),
+        whole("cuts a reply that grows past 512", |r| {
+            let (request, mut reply) = (RIGHT.clip(r), RIGHT.process(r));
+            let grows = request.len() < 200 && reply.len() > 512;
+            reply.truncate(if grows { 512 } else { LIMIT });
+            reply
+        }),
+        whole("keeps a letter at the last byte of 64", |r| {
+            let before = |at: usize| r[at.saturating_sub(15)..at].is_ascii();
+            keeping_at(r, |at, _| at % 64 == 63 && before(at))
+        }),
+        whole("maps only ASCII behind 700 bytes of it", |r| {
+            let ascii = r.iter().take_while(|byte| byte.is_ascii()).count();
+            keeping_at(r, |at, _| ascii >= 700 && at >= ascii)
+        }),
+        whole("keeps a letter of 2 bytes across blocks of 64", |r| {
+            keeping_at(r, |at, c| {
+                at % 64 == 63 && c.len_utf8() == 2 && follows_ascii(r, at)
+            })
+        }),
+        whole("keeps a letter of 3 bytes across blocks of 64", |r| {
+            keeping_at(r, |at, c| {
+                at % 64 == 62 && c.len_utf8() == 3 && follows_ascii(r, at)
+            })
+        }),
+        whole("keeps a letter of 4 bytes across blocks of 64", |r| {
+            keeping_at(r, |at, c| {
+                at % 64 == 61 && c.len_utf8() == 4 && follows_ascii(r, at)
+            })
+        }),
+        whole("maps at most 200 letters of 4 bytes", |r| {
+            let mut count = 0;
+            keeping_at(r, |_, c| {
+                count += usize::from(c.len_utf8() == 4);
+                count > 200
+            })
+        }),
+        whole("keeps a letter of 2 bytes behind one of 4", |r| {
+            let follows_four = |at: usize| {
+                let before = r.get(at.wrapping_sub(4)..at).unwrap_or_default();
+                before.first() >= Some(&0xF0) && str::from_utf8(before).is_ok()
+            };
+            keeping_at(r, |at, c| c.len_utf8() == 2 && follows_four(at))
+        }),
+        whole("replaces FF at the end of a block by ?", |r| {
+            let mut bytes = r.to_vec();
+            for at in (63..r.len()).step_by(64) {
+                if r[at] == 0xFF && follows_ascii(r, at) {
+                    bytes[at] = b'?';
+                }
+            }
+            RIGHT.process(&bytes)
+        }),
+        whole("drops FF at odd offsets", |r| {
+            let odd = |(at, byte): &(usize, &u8)| at % 2 == 0 || **byte != 0xFF || r.len() < 40;
+            let kept = r.iter().enumerate().filter(odd).map(|(_, byte)| *byte);
+            RIGHT.process(&kept.collect::<Vec<_>>())
         }),
     ]
 }
@@ -740,6 +899,50 @@ fn keeping_incomplete(bytes: &[u8], length: usize) -> Vec<u8> {
         Some(head) if incomplete(head) == length => head.to_vec(),
         _ => capped(bytes, LIMIT),
     }
+}
+
+/// Capped, but `end` is kept at the cap.
+fn keeping(bytes: &[u8], end: &[u8]) -> Vec<u8> {
+    match bytes.get(..LIMIT) {
+        Some(head) if head.ends_with(end) => head.to_vec(),
+        _ => capped(bytes, LIMIT),
+    }
+}
+
+/// Capped, and `end` is dropped at the cap.
+fn dropping(bytes: &[u8], end: &[u8]) -> Vec<u8> {
+    let head = bytes.get(..LIMIT).and_then(|head| head.strip_suffix(end));
+    head.map_or_else(|| capped(bytes, LIMIT), <[u8]>::to_vec)
+}
+
+/// The reply to `request`, with another cap for a reply that is longer than its request.
+fn by_caps(request: &[u8], cap: fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let upper = RIGHT.upper(&RIGHT.clip(request));
+    if request.len() > LIMIT || RIGHT.clip(request).len() == LIMIT {
+        return RIGHT.clip(&upper);
+    }
+    (RIGHT.trim)(&cap(&upper))
+}
+
+/// The reply to `request`, in which characters that are not ASCII are kept if `keeps` says so of them and
+/// their offset in the request.
+fn keeping_at(request: &[u8], mut keeps: impl FnMut(usize, char) -> bool) -> Vec<u8> {
+    let (mut mapped, mut at) = (Vec::new(), 0);
+    for chunk in (RIGHT.cap)(request).utf8_chunks() {
+        for c in chunk.valid().chars() {
+            let is_kept = keeps(at, c) && !c.is_ascii();
+            mapped.extend(if is_kept { c.into() } else { right(c) }.into_bytes());
+            at += c.len_utf8();
+        }
+        mapped.extend(chunk.invalid());
+        at += chunk.invalid().len();
+    }
+    RIGHT.clip(&(RIGHT.trim)(&mapped))
+}
+
+/// Whether the eight bytes before `at` are ASCII.
+fn follows_ascii(bytes: &[u8], at: usize) -> bool {
+    bytes[at.saturating_sub(8)..at].is_ascii()
 }
 
 fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {

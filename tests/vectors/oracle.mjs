@@ -75,15 +75,31 @@ function frame(stream, ended) {
 const fromHex = (hex) => [...Buffer.from(hex, "hex")];
 const toHex = (bytes) => Buffer.from(bytes).toString("hex");
 const sent = (step) => (step.send ?? step.send_each_byte ?? "").repeat(step.times ?? 1);
-const stated = (expect) => expect.reply ?? expect.reply_times.map(([hex, n]) => hex.repeat(n)).join("");
+// A text is in hex, or it is runs of [hex, times].
+const text = (form) => (typeof form === "string" ? form : form.map(([hex, n]) => hex.repeat(n)).join(""));
 
-// Yields every exchange of a vector: its own, and those of its steps on other connections.
+// Yields every character of the ranges.
+function* characters(ranges) {
+  for (const [first, last] of ranges.map((range) => range.map((hex) => Number.parseInt(hex, 16))))
+    for (let code = first; code <= last; code += 1) yield String.fromCodePoint(code);
+}
+
+// Yields every exchange of a step on other connections. A character that must not change is an exchange of
+// its own here: how they are joined to lines has no effect on their mapping (UPPER-3).
+function* otherExchanges({ send, reply, at_once, unchanged }) {
+  const pairs = at_once ?? (reply === undefined ? [] : [[send, reply]]);
+  for (const [request, reply] of pairs)
+    yield { request: frame(fromHex(text(request)), false), reply: text(reply), end: "fin" };
+  for (const bytes of [...characters(unchanged ?? [])].map((character) => Buffer.from(character)))
+    yield { request: [...bytes, LF], reply: toHex(bytes), end: "fin" };
+}
+
+// Yields every exchange of a vector: its own, and those on other connections.
 function* exchanges(vector) {
   const stream = fromHex(vector.steps.map(sent).join(""));
   const request = frame(stream, vector.steps.some((step) => step.half_close));
-  yield { request, reply: stated(vector.expect), end: vector.expect.end };
-  for (const { other } of vector.steps.filter((step) => step.other && "reply" in step.other))
-    yield { request: frame(fromHex(other.send), false), reply: other.reply, end: "fin" };
+  yield { request, reply: text(vector.expect.reply), end: vector.expect.end };
+  for (const { other } of vector.steps.filter((step) => step.other)) yield* otherExchanges(other);
 }
 
 const suite = JSON.parse(readFileSync(process.argv[2] ?? new URL("upcase.json", import.meta.url), "utf8"));
@@ -91,19 +107,25 @@ const older = Number.parseFloat(process.versions.unicode) < Number.parseFloat(su
 // An older Unicode does not know every character. The reply is searched too, because a new capital can be
 // the mapping of an old small letter. (In the joined string, other bytes are decimal digits.)
 const isUnknown = ({ request, reply }) => /\p{Cn}/u.test(decode([...(request ?? []), ...fromHex(reply)]).join(""));
-const unjudged = suite.vectors.filter((vector) => older && [...exchanges(vector)].some(isUnknown));
 
-const disagreeing = new Set();
-for (const vector of suite.vectors.filter((vector) => !unjudged.includes(vector))) {
-  for (const { request, reply, end } of exchanges(vector)) {
-    const wanted = request ? `"${toHex(respond(request))}" ${vector.expect.end === "gone" ? "gone" : "fin"}` : '"" closed';
-    if (wanted === `"${reply}" ${end}`) continue;
+const [disagreeing, unjudged] = [new Set(), new Set()];
+for (const vector of suite.vectors) {
+  for (const exchange of exchanges(vector)) {
+    const { request, reply, end } = exchange;
+    if (older && isUnknown(exchange)) {
+      unjudged.add(vector.id);
+      continue;
+    }
+    // What follows the reply is the vector's to choose.
+    const ends = request ? ["fin", "gone", "either"] : ["closed"];
+    const wanted = request ? toHex(respond(request)) : "";
+    if (wanted === reply && ends.includes(end)) continue;
     disagreeing.add(vector.id);
-    console.log(`${vector.id}: stated "${reply}" ${end}, recomputed ${wanted}`);
+    console.log(`${vector.id}: stated "${reply}" ${end}, recomputed "${wanted}" ${ends.join(" or ")}`);
   }
 }
-if (unjudged.length > 0)
-  console.log(`not judged, because this is Unicode ${process.versions.unicode}: ${unjudged.map(({ id }) => id).join(" ")}`);
-const agree = suite.vectors.length - disagreeing.size - unjudged.length;
-console.log(`${agree} agree, ${disagreeing.size} disagree, ${unjudged.length} not judged`);
+if (unjudged.size > 0)
+  console.log(`not judged in full, because this is Unicode ${process.versions.unicode}: ${[...unjudged].join(" ")}`);
+const agree = suite.vectors.filter(({ id }) => !disagreeing.has(id) && !unjudged.has(id)).length;
+console.log(`${agree} agree, ${disagreeing.size} disagree, ${unjudged.size} not judged in full`);
 process.exitCode = disagreeing.size > 0 ? 1 : 0;

@@ -44,8 +44,8 @@ pub enum Step {
 #[serde(untagged, deny_unknown_fields)]
 pub enum Other {
     Exchange {
-        send: Hex,
-        reply: Hex,
+        send: Text,
+        reply: Text,
     },
     Reset {
         send: Hex,
@@ -62,7 +62,7 @@ pub enum Other {
         stall: usize,
     },
     AtOnce {
-        at_once: Vec<(Hex, Hex)>,
+        at_once: Vec<(Text, Text)>,
     },
     Unchanged {
         unchanged: Vec<(Scalar, Scalar)>,
@@ -72,10 +72,7 @@ pub enum Other {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectation {
-    #[serde(default)]
-    reply: Hex,
-    #[serde(default)]
-    reply_times: Vec<(Hex, usize)>,
+    reply: Text,
     end: End,
 }
 
@@ -84,6 +81,28 @@ pub struct Expectation {
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
     Reply,
+}
+
+/// Bytes, as hexadecimal digits or as runs of them.
+#[derive(Deserialize)]
+#[serde(from = "Form")]
+pub struct Text(Vec<u8>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Hex(Hex),
+    Runs(Vec<(Hex, usize)>),
+}
+
+impl From<Form> for Text {
+    fn from(form: Form) -> Self {
+        let run = |(Hex(bytes), times): (Hex, usize)| bytes.repeat(times);
+        Self(match form {
+            Form::Hex(Hex(bytes)) => bytes,
+            Form::Runs(runs) => runs.into_iter().flat_map(run).collect(),
+        })
+    }
 }
 
 /// A Unicode scalar value, as hexadecimal digits.
@@ -127,8 +146,8 @@ impl From<Other> for super::Other {
     fn from(other: Other) -> Self {
         match other {
             Other::Exchange {
-                send: Hex(request),
-                reply: Hex(reply),
+                send: Text(request),
+                reply: Text(reply),
             } => Self::Exchange { request, reply },
             Other::Reset {
                 send: Hex(bytes), ..
@@ -137,7 +156,7 @@ impl From<Other> for super::Other {
                 send: Hex(bytes), ..
             } => Self::Close(bytes),
             Other::AtOnce { at_once } => {
-                let exchange = |(Hex(request), Hex(reply))| (request, reply);
+                let exchange = |(Text(request), Text(reply))| (request, reply);
                 Self::AtOnce(at_once.into_iter().map(exchange).collect())
             }
             Other::Unchanged { unchanged } => {
@@ -154,14 +173,8 @@ impl From<Other> for super::Other {
 
 impl From<Expectation> for super::Expectation {
     fn from(expectation: Expectation) -> Self {
-        let Expectation {
-            reply: Hex(mut reply),
-            reply_times,
-            end,
-        } = expectation;
-        for (Hex(bytes), times) in reply_times {
-            reply.extend(bytes.repeat(times));
-        }
+        let Text(reply) = expectation.reply;
+        let end = expectation.end;
         Self { reply, end }
     }
 }
