@@ -4,6 +4,8 @@
 //! other forms.
 
 #[cfg(feature = "judge")]
+pub mod html;
+#[cfg(feature = "judge")]
 pub mod junit;
 pub mod tap;
 pub mod text;
