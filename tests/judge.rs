@@ -62,6 +62,9 @@ fn main() -> ExitCode {
         trial(vectors_for_clients_are_chosen_by_the_same_words, []),
         trial(client_that_cannot_start_is_not_judged, []),
         trial(client_without_a_command_is_wrong_usage, []),
+        trial(html_report_is_a_page, []),
+        trial(several_reports_make_one_page, []),
+        trial(what_is_not_a_report_is_refused, []),
         trial(help_teaches_every_task, []),
     ];
     trials::run(4, trials)
@@ -743,6 +746,59 @@ fn client_without_a_command_is_wrong_usage() {
     ] {
         judge(arguments).code(2).stderr(contains("<COMMAND>"));
     }
+}
+
+fn html_report_is_a_page() {
+    let page = mixed_report("mixed.html");
+    for part in ["<!doctype html>", "mine", BEYOND_ASCII, "UPPER-1"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+}
+
+fn several_reports_make_one_page() {
+    let [right_one, wrong_one, page] = ["right.json", "wrong.json", "both.html"].map(file);
+    for (server, file, name) in [
+        (right(), &right_one, "right one"),
+        (wrong(), &wrong_one, "wrong one"),
+    ] {
+        let options = ["proc", "--name", name, "--report", file.to_str().unwrap()];
+        judge_server(&server, &options);
+    }
+    cargo_bin_cmd!("upcase-judge")
+        .arg("report")
+        .args([&right_one, &wrong_one])
+        .arg("--html")
+        .arg(&page)
+        .assert()
+        .success()
+        .stdout(is_empty());
+    let page = fs::read_to_string(page).unwrap();
+    for part in ["right one", "wrong one", "proc.hello"] {
+        assert!(page.contains(part), "{part} is not in the page");
+    }
+}
+
+fn what_is_not_a_report_is_refused() {
+    let page = file("none.html");
+    let (none, absent) = (known("none.json", "{}"), file("absent.json"));
+    for (report, problem) in [
+        (
+            Path::new(&none),
+            "none.json: this is not a report of upcase-judge: missing field",
+        ),
+        (&absent, "absent.json: "),
+    ] {
+        let mut command = cargo_bin_cmd!("upcase-judge");
+        command.arg("report").arg(report).arg("--html").arg(&page);
+        command.assert().code(1).stderr(contains(problem));
+    }
+    assert!(!page.exists());
+    judge(["report", &none])
+        .code(2)
+        .stderr(contains("--html <FILE>"));
+    judge(["report", "--html", "page.html"])
+        .code(2)
+        .stderr(contains("<FILE.json>"));
 }
 
 fn help_teaches_every_task() {

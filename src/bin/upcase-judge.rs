@@ -4,6 +4,8 @@ mod cli;
 mod judging;
 
 use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +14,7 @@ use cli::Failure;
 use judging::{AnyVector, Options, Plan};
 use upcase::client::host_and_port;
 use upcase::conformance::client_vectors::{self, ClientVector};
+use upcase::conformance::report::html::html;
 use upcase::conformance::report::{Report, Role};
 use upcase::conformance::vectors::{self, End, Vector};
 use upcase::conformance::{About, ClientJudge, ServerJudge};
@@ -29,6 +32,7 @@ Examples:
   upcase-judge server --list cap                          what the area requires, in words
   upcase-judge server localhost:9000 --report report.xml  for a CI server
   upcase-judge client -- python3 client.py                a client that reads the message as its input
+  upcase-judge report a.json b.json --html all.html       implementations side by side
 
 Each task has a help of its own, such as upcase-judge server --help."
 )]
@@ -41,6 +45,7 @@ struct Arguments {
 enum Task {
     Server(Server),
     Client(Client),
+    Report(Join),
 }
 
 /// Judge a server, which must be running.
@@ -101,6 +106,18 @@ struct Client {
     command: Vec<OsString>,
 }
 
+/// Show several implementations side by side, on one page.
+#[derive(Args)]
+struct Join {
+    /// Reports of servers and clients, from --report FILE.json
+    #[arg(required = true, value_name = "FILE.json")]
+    reports: Vec<PathBuf>,
+
+    /// The page to write: one file, without a script or another host
+    #[arg(long, value_name = "FILE")]
+    html: PathBuf,
+}
+
 fn server_deadline(text: &str) -> Result<Duration, String> {
     let time = cli::seconds(text, Duration::from_secs(10)).ok();
     let time = time.filter(|time| *time >= Duration::from_secs(2));
@@ -115,7 +132,25 @@ fn main() -> ExitCode {
     cli::run(|arguments: &Arguments| match &arguments.task {
         Task::Server(server) => server.judge(),
         Task::Client(client) => client.judge(),
+        Task::Report(join) => join.join(),
     })
+}
+
+impl Join {
+    fn join(&self) -> Result<ExitCode, Failure> {
+        let reports = self.reports.iter().map(|file| {
+            let read = fs::read(file).map_err(|error| error.to_string());
+            let report = read.and_then(|bytes| {
+                let report = serde_json::from_slice(&bytes);
+                report.map_err(|error| format!("this is not a report of upcase-judge: {error}"))
+            });
+            report.map_err(|problem| format!("{}: {problem}", file.display()))
+        });
+        let reports: Vec<Report> = reports.collect::<Result<_, _>>()?;
+        let written = fs::write(&self.html, html(&reports));
+        written.map_err(|error| format!("cannot write {}: {error}", self.html.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 impl AnyVector for Vector {

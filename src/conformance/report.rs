@@ -15,6 +15,8 @@ use std::ffi::OsStr;
 use std::ops::Not;
 #[cfg(feature = "judge")]
 use std::path::Path;
+#[cfg(feature = "judge")]
+use std::slice;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +51,8 @@ pub enum Format {
     Json,
     /// [`tap`]
     Tap,
+    /// [`html`]
+    Html,
 }
 
 #[cfg(feature = "judge")]
@@ -62,6 +66,7 @@ impl Format {
             Some("xml") => Ok(Self::Junit),
             Some("json") => Ok(Self::Json),
             Some("tap") => Ok(Self::Tap),
+            Some("html") => Ok(Self::Html),
             _ => Err(
                 "no format is known by the end of this name; use .xml, .json, .tap or .html".into(),
             ),
@@ -80,6 +85,7 @@ impl Format {
                 serde_json::to_string_pretty(report).expect("no map with other keys") + "\n"
             }
             Self::Tap => tap::tap(report),
+            Self::Html => html::html(slice::from_ref(report)),
         }
     }
 }
