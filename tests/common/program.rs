@@ -8,6 +8,8 @@ use super::process::{Lines, Process, ready_address, without_variables};
 /// A running server program, which is killed on drop.
 pub struct Program {
     _process: Process,
+    /// Read on, because a program may fail if nobody reads what it prints.
+    _stdout: Lines,
     /// The address that it printed.
     pub address: SocketAddr,
 }
@@ -19,9 +21,11 @@ impl Program {
         let child = without_variables(command).stdout(Stdio::piped()).spawn();
         let mut process = Process(child.expect("the program starts"));
         let stdout = Lines::of(process.0.stdout.take().expect("a pipe"));
+        let address = ready_address(&stdout.next_line());
         Self {
             _process: process,
-            address: ready_address(&stdout.next_line()),
+            _stdout: stdout,
+            address,
         }
     }
 }

@@ -5,7 +5,8 @@ import { createServer } from "node:net";
 import { argv, versions } from "node:process";
 import { fileURLToPath } from "node:url";
 
-const LIMIT = 1024;
+if (!(parseFloat(versions.unicode) <= 17)) throw new Error("not Unicode 17 or older"); // UPPER-2
+export const LIMIT = 1024;
 const TAIL = "[\x80-\xbf]";
 const CHARACTER = new RegExp([ // a well-formed character: the rows of Table 3-7
   "[\0-\x7f]", `[\xc2-\xdf]${TAIL}`, `\xe0[\xa0-\xbf]${TAIL}`, `[\xe1-\xec]${TAIL}{2}`,
@@ -27,8 +28,8 @@ const cap = (bytes) => {
   const cut = [1, 2, 3].find((n) => isPrefix(bytes.slice(LIMIT - n, LIMIT))) ?? 0;
   return bytes.slice(0, LIMIT - cut);
 };
-const trim = (bytes) => bytes.replace(/^[\t\n\v\f\r ]+|[\t\n\v\f\r ]+$/g, ""); // TRIM-1, TRIM-2
-const upper = (bytes) => bytes.replace(CHARACTER, (one) => { // UPPER-4: other bytes stay
+export const trim = (text) => text.replace(/^[\t\n\v\f\r ]+|[\t\n\v\f\r ]+$/g, ""); // TRIM-1, TRIM-2
+export const upper = (bytes) => bytes.replace(CHARACTER, (one) => { // UPPER-4: other bytes stay
   const character = Buffer.from(one, "latin1").toString("utf8");
   return Buffer.from(GAINED.get(character) ?? character.toUpperCase()).toString("latin1");
 });
@@ -49,7 +50,6 @@ const serve = (socket, seconds) => {
   socket.on("error", () => {}).on("close", () => clearTimeout(deadline)); // TIME-4
 };
 if (argv[1] && realpathSync(argv[1]) === fileURLToPath(import.meta.url)) {
-  if (!(parseFloat(versions.unicode) <= 17)) throw new Error("not Unicode 17 or older"); // UPPER-2
   const [, host, port] = /^(?:(.*):)?(\d+)$/.exec(argv[2] ?? "0");
   const server = createServer({ allowHalfOpen: true }, (socket) => serve(socket, argv[3] ?? 5));
   server.listen({ host: host ?? "127.0.0.1", port, backlog: 1024 }, () => {

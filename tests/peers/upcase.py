@@ -7,6 +7,7 @@ import sys
 import time
 import unicodedata
 
+assert unicodedata.unidata_version <= "17.0.0", "UPPER-2: this Python's Unicode is newer"
 LIMIT = 1024
 INCOMPLETE = re.compile(  # CAP-2, CAP-3: a proper prefix of a character of Table 3-7
     rb"(?:[\xc2-\xf4]|\xe0[\xa0-\xbf]|\xed[\x80-\x9f]|[\xe1-\xec\xee\xef][\x80-\xbf]"
@@ -18,13 +19,15 @@ GAINED = {code: code + shift for shift, codes in (  # UPPER-2: new since Unicode
     (-0x20, range(0x10D70, 0x10D86)), (-0x1B, range(0x16EBB, 0x16ED4))) for code in codes}
 
 def clip(data):
-    if len(data) >= LIMIT:  # CAP-1
-        data = INCOMPLETE.sub(b"", data[:LIMIT])
-    return data.strip(b"\t\n\v\f\r ")  # TRIM-1, TRIM-2
+    kept = data if len(data) < LIMIT else INCOMPLETE.sub(b"", data[:LIMIT])  # CAP-1
+    return kept.strip(b"\t\n\v\f\r ")  # TRIM-1, TRIM-2
+
+def upper(data):
+    text = data.decode("utf-8", "surrogateescape")  # UPPER-4: other bytes become U+DCxx
+    return text.translate(GAINED).upper().encode("utf-8", "surrogateescape")
 
 def process(request):  # PROC-1
-    text = clip(request).decode("utf-8", "surrogateescape")  # UPPER-4: other bytes become U+DCxx
-    return clip(text.translate(GAINED).upper().encode("utf-8", "surrogateescape"))
+    return clip(upper(clip(request)))
 
 class Exchange(socketserver.BaseRequestHandler):
     def handle(self):
@@ -34,11 +37,9 @@ class Exchange(socketserver.BaseRequestHandler):
             while chunk and len(data) < LIMIT and b"\n" not in data:  # FRAME-3, FRAME-2, FRAME-1
                 chunk = self.in_time().recv(LIMIT - len(data))
                 data += chunk
-            line, lf, _ = data.partition(b"\n")  # SURPLUS-1
-            self.in_time().sendall(process(line + lf))
+            self.in_time().sendall(process(data[:data.find(b"\n") + 1 or None]))  # SURPLUS-1
             self.request.shutdown(socket.SHUT_WR)  # REPLY-2
-            while self.in_time().recv(65536):  # SURPLUS-2
-                pass
+            while self.in_time().recv(65536): pass  # SURPLUS-2
 
     def in_time(self):
         left = self.deadline - time.monotonic()
@@ -51,7 +52,6 @@ class Server(socketserver.ThreadingTCPServer):  # TIME-3
     allow_reuse_address, daemon_threads, request_queue_size = True, True, 1024
 
 if __name__ == "__main__":
-    assert unicodedata.unidata_version <= "17.0.0", "UPPER-2: this Python's Unicode is newer"
     host, _, port = (sys.argv[1] if len(sys.argv) > 1 else "0").rpartition(":")
     with Server((host or "127.0.0.1", int(port)), Exchange) as server:
         server.seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 5.0
