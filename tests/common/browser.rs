@@ -139,7 +139,8 @@ impl Browser {
     /// The value of an expression of JavaScript. The page itself needs none.
     #[track_caller]
     pub fn evaluate(&mut self, expression: &str) -> Value {
-        let parameters = json!({"expression": expression, "returnByValue": true});
+        let parameters =
+            json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let mut result = self.command("Runtime.evaluate", parameters);
         let exception = &result["exceptionDetails"];
         assert!(exception.is_null(), "{expression}: {exception}");
