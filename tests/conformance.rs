@@ -4,8 +4,7 @@
 //! `UPCASE_SERVER=HOST:PORT` in the environment it judges the server that runs there and no client, and
 //! with `UPCASE_CLIENT=COMMAND` the client with this command line and no server, in whatever language.
 //!
-//! Vectors are judged one after another, so that it is clear which of them the server failed at. Only
-//! those that wait for the server's deadline are judged at the same time.
+//! The judge decides which vectors run at the same time.
 
 mod common {
     pub mod clients;
@@ -19,10 +18,10 @@ use std::env::{self, VarError};
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -33,8 +32,9 @@ use common::command_line::{self, CommandLine};
 use common::nowhere::nowhere;
 use common::program::Program;
 use libtest_mimic::{Completion, Failed, Trial};
+use upcase::client::host_and_port;
+use upcase::conformance::ServerJudge;
 use upcase::conformance::vectors::{End, Vector, suite};
-use upcase::conformance::{NotPassed, ServerJudge};
 use upcase::exchange::Exchange;
 
 /// The variable that names another server.
@@ -76,7 +76,7 @@ fn run() -> Result<ExitCode, String> {
     }
     let command_line = CommandLine::parse();
     let run = |trials| {
-        let conclusion = command_line.run(4, trials);
+        let conclusion = command_line.run(16, trials);
         conclusion.map_or(ExitCode::FAILURE, |conclusion| conclusion.exit_code())
     };
     if command_line.arguments.list {
@@ -96,19 +96,14 @@ fn run() -> Result<ExitCode, String> {
         ));
     }
     let own;
-    let address = if let Some(named) = &named {
+    let judge = if let Some(named) = &named {
         find(named)?
     } else {
         own = start_server();
-        own.address
+        ServerJudge::new(own.address)
     };
-    let judge = JUDGE.get_or_init(|| ServerJudge::new(address));
-    let probed = judge.probe();
-    probed.map_err(|reason| reason.to_string())?;
-    let exit_code = run(trials);
-    let probed = judge.probe();
-    probed.map_err(|reason| format!("at the end the server fails: {reason}"))?;
-    Ok(exit_code)
+    JUDGE.get_or_init(|| judge);
+    Ok(run(trials))
 }
 
 /// Starts this project's server. Its deadline is short, so that the tests are too.
@@ -118,34 +113,15 @@ fn start_server() -> Program {
     Program::start(&mut command)
 }
 
-/// The first address of `named` where a server answers.
-fn find(named: &str) -> Result<SocketAddr, String> {
-    let (host, port) = named.rsplit_once(':').unwrap_or_default();
-    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    let is_in_brackets = host.starts_with('[') && host.ends_with(']');
-    let is_host = !host.is_empty()
-        && !host.contains(|c: char| c == '/' || c.is_whitespace())
-        && (is_in_brackets || !host.contains(':'));
-    if !is_port || !is_host {
-        return Err(format!(
-            "{SERVER}={named:?} is not HOST:PORT; set it to a server's, such as localhost:9000 or \
-             [::1]:9000, or unset it to judge this project's server"
-        ));
-    }
-    let addresses = named
-        .to_socket_addrs()
-        .map_err(|error| format!("{SERVER}={named} has no address: {error}; check HOST"))?;
-    let mut reasons = Vec::new();
-    for address in addresses {
-        match ServerJudge::new(address).probe() {
-            Ok(()) => return Ok(address),
-            Err(reason) => reasons.push(format!("\n{address}: {reason}")),
-        }
-    }
-    Err(format!(
-        "no server answers at {SERVER}={named}; start it first, unless this shows another cause:{}",
-        reasons.concat()
-    ))
+/// A judge of the server at `named`.
+fn find(named: &str) -> Result<ServerJudge, String> {
+    let address = host_and_port(named).map_err(|error| {
+        format!(
+            "{SERVER}={named:?} is {error}; set it to a server's, or unset it to judge this project's \
+             server"
+        )
+    })?;
+    ServerJudge::find(address).map_err(|error| format!("{SERVER}={named}: {error}"))
 }
 
 /// Whether the server may take until its deadline for `vector`.
@@ -159,7 +135,8 @@ fn vector_trials() -> Vec<Trial> {
     vectors.extend(quick);
     let trial = |vector: &'static Vector| {
         command_line::test(&vector.id, || {
-            let judged = judge(vector).map(|()| Completion::Completed);
+            let judge = JUDGE.get().expect("it was set before the tests");
+            let judged = judge.judge(vector).map(|()| Completion::Completed);
             judged.map_err(|reason| {
                 let named = env::var(SERVER).map(|named| format!("{SERVER}={named} "));
                 let named = named.unwrap_or_default();
@@ -174,51 +151,29 @@ fn vector_trials() -> Vec<Trial> {
     vectors.into_iter().map(trial).collect()
 }
 
-/// Judges the server by `vector`, when its turn comes.
-fn judge(vector: &Vector) -> Result<(), NotPassed> {
-    static TURN: RwLock<()> = RwLock::new(());
-    static HAS_FAILED: AtomicBool = AtomicBool::new(false);
-    let judge = JUDGE.get().expect("it was set before the tests");
-    if is_slow(vector) {
-        let _others = TURN.read().expect("a judge does not panic");
-        return judge.judge(vector);
-    }
-    let _alone = TURN.write().expect("a judge does not panic");
-    // A server that does not answer any more is not waited for again and again.
-    if HAS_FAILED.load(Ordering::SeqCst) {
-        return Err(NotPassed::NotJudged(
-            "the server failed before this; see the first violation".into(),
-        ));
-    }
-    judge.judge(vector).inspect_err(|_| {
-        let has_failed = matches!(judge.probe(), Err(NotPassed::Violation(_)));
-        HAS_FAILED.store(has_failed, Ordering::SeqCst);
-    })
-}
-
 /// Tests of this program, which run when it judges this project's server.
 fn runner_trials() -> Vec<Trial> {
     vec![
         Trial::test("runner.absent-server-fails", || {
             let (_socket, nowhere) = nowhere();
             let texts = [
-                "conformance: no server answers at UPCASE_SERVER=",
+                "conformance: UPCASE_SERVER=",
+                "no server accepts",
                 "refused",
             ];
             fails(nowhere, "", &texts)
         }),
-        Trial::test("runner.missing-route-is-not-the-servers-fault", || {
+        Trial::test("runner.missing-route-is-shown-at-its-address", || {
             // No machine can connect to the address of all machines.
-            fails(
-                "255.255.255.255:9",
-                "",
-                &["not judged: this machine cannot"],
-            )
+            fails("255.255.255.255:9", "", &["\n  255.255.255.255:9: "])
         }),
-        Trial::test("runner.wrong-server-is-shown-at-its-address", || {
+        Trial::test("runner.wrong-server-is-judged", || {
             let server = serve(usize::MAX, |_| b"SSH-2.0".to_vec())?;
-            let at = format!("\n{server}: a simple exchange (PROC-1): expected b'ARE YOU THERE?'");
-            fails(server, "", &[&at, "received b'SSH-2.0'"])
+            let texts = [
+                "proc.hello (PROC-1): the bytes are wrong",
+                "received b'SSH-2.0'",
+            ];
+            fails(server, "proc.", &texts)
         }),
         Trial::test("runner.server-that-was-not-judged-fails", || {
             let server = serve(usize::MAX, upcase::process)?;
@@ -237,7 +192,7 @@ fn runner_trials() -> Vec<Trial> {
                 "::1:9000",
                 "http://localhost:9000/",
             ] {
-                let texts = ["is not HOST:PORT", "such as localhost:9000", "unset it"];
+                let texts = ["is not HOST:PORT", "such as localhost:8080", "unset it"];
                 fails(named, "", &texts)?;
             }
             Ok(())
@@ -266,8 +221,13 @@ fn runner_trials() -> Vec<Trial> {
         ),
         Trial::test("runner.server-that-dies-fails", || {
             let server = serve(20, upcase::process)?;
-            let text = "not judged: the server failed before this; see the first violation";
-            fails(server, "trim.", &[text])
+            let texts = [
+                "the server does not accept a connection",
+                "before   ",
+                " connections were made",
+                "not judged: the server does not serve",
+            ];
+            fails(server, "trim.", &texts)
         }),
         Trial::test("runner.violation-shows-the-cause", || {
             let server = serve(usize::MAX, |request| {

@@ -241,11 +241,11 @@ fn violation(judge: &ServerJudge, vector: &Vector) -> Violation {
 
 /// A judge of a wrong server. It waits no longer than the short deadline of that server needs.
 fn impatient_judge(server: SocketAddr) -> ServerJudge {
-    ServerJudge {
-        server,
-        timeout: servers::DEADLINE * 2,
-        max_delay: servers::DEADLINE / 4,
-    }
+    let mut judge = ServerJudge::new(server);
+    judge.timeout = servers::DEADLINE * 2;
+    judge.max_delay = servers::DEADLINE / 4;
+    judge.deadline = servers::DEADLINE * 3 / 2;
+    judge
 }
 
 fn vector(id: &str) -> &'static Vector {

@@ -219,8 +219,7 @@ impl Server {
         };
         let files = plan.files()?;
         let mut judge = ServerJudge::find(address).map_err(|error| format!("{named}: {error}"))?;
-        // A second more, as long as the server may take to accept a connection (SPEC TIME-8).
-        judge.timeout = self.deadline + Duration::from_secs(1);
+        judge.deadline = self.deadline;
         let report = Report {
             judged: Role::Server,
             implementation: self.options.name.as_deref().unwrap_or(named).into(),

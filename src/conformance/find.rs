@@ -59,8 +59,9 @@ impl ServerJudge {
                 Err(error) => tried.push((address, error)),
             }
         }
-        let first = found.first().copied();
-        let answering = found.into_iter().find(|judge| judge.probe().is_ok());
-        answering.or(first).ok_or(NotFound::Unreachable(tried))
+        let answering = found.iter().position(|judge| judge.probe().is_ok());
+        let mut found = found.into_iter();
+        let judge = found.nth(answering.unwrap_or(0));
+        judge.ok_or(NotFound::Unreachable(tried))
     }
 }
