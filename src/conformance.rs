@@ -32,8 +32,8 @@
 //!
 //! The program `upcase-judge` makes a [`report`] of this.
 //!
-//! What uses what, from the top: the judges and `fuzz`; the [`vectors`] and the laws; the [`script`]
-//! and the reports; the [`reference`](mod@reference) and the [`clauses`].
+//! What uses what, from the top: the judges and `fuzz`; the reports; the [`vectors`] and the laws; the
+//! [`script`]; the [`reference`](mod@reference) and the [`clauses`].
 
 pub mod clauses;
 mod client_judge;

@@ -34,21 +34,21 @@ impl Browser {
     #[track_caller]
     pub fn open(file: &Path, width: u32) -> Self {
         let mut browser = Self::start();
-        let target = browser.command("Target.createTarget", json!({"url": "about:blank"}));
+        let target = browser.command("Target.createTarget", &json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
-        let attached = browser.command("Target.attachToTarget", target);
+        let attached = browser.command("Target.attachToTarget", &target);
         browser.session = attached["sessionId"].as_str().map(str::to_owned);
         for domain in ["Page", "Runtime", "Log", "Network", "Accessibility"] {
-            browser.command(&format!("{domain}.enable"), json!({}));
+            browser.command(&format!("{domain}.enable"), &json!({}));
         }
         browser.command(
             "Emulation.setFocusEmulationEnabled",
-            json!({"enabled": true}),
+            &json!({"enabled": true}),
         );
         browser.resize(width);
         browser.command(
             "Page.navigate",
-            json!({"url": format!("file://{}", file.display())}),
+            &json!({"url": format!("file://{}", file.display())}),
         );
         while !browser
             .events
@@ -109,7 +109,7 @@ impl Browser {
 
     /// Sends a command, and returns its result.
     #[track_caller]
-    pub fn command(&mut self, method: &str, parameters: Value) -> Value {
+    pub fn command(&mut self, method: &str, parameters: &Value) -> Value {
         self.sent += 1;
         let mut command = json!({"id": self.sent, "method": method, "params": parameters});
         if let Some(session) = &self.session {
@@ -141,7 +141,7 @@ impl Browser {
     pub fn evaluate(&mut self, expression: &str) -> Value {
         let parameters =
             json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let mut result = self.command("Runtime.evaluate", parameters);
+        let mut result = self.command("Runtime.evaluate", &parameters);
         let exception = &result["exceptionDetails"];
         assert!(exception.is_null(), "{expression}: {exception}");
         result["result"]["value"].take()
@@ -163,7 +163,7 @@ impl Browser {
             let parameters = json!({
                 "type": kind, "key": key, "code": code, "windowsVirtualKeyCode": number, "text": text,
             });
-            self.command("Input.dispatchKeyEvent", parameters);
+            self.command("Input.dispatchKeyEvent", &parameters);
         }
     }
 
@@ -172,14 +172,14 @@ impl Browser {
     pub fn resize(&mut self, width: u32) {
         let size =
             json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500});
-        self.command("Emulation.setDeviceMetricsOverride", size);
+        self.command("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// Prefers a colour scheme, `light` or `dark`.
     #[track_caller]
     pub fn prefer(&mut self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
-        self.command("Emulation.setEmulatedMedia", json!({"features": features}));
+        self.command("Emulation.setEmulatedMedia", &json!({"features": features}));
     }
 }
 

@@ -12,10 +12,11 @@ use askama::filters::{Escaper, Html};
 
 use super::{Judged, Report, Role, Verdict};
 use crate::conformance::clauses::clause;
+use crate::conformance::client_vectors::{self, ClientVector};
 use crate::conformance::reference::is_in_hex;
 use crate::conformance::selection::area;
-use crate::conformance::violation::{Detail, Level};
-use crate::conformance::{client_vectors, vectors};
+use crate::conformance::vectors::{self, Vector};
+use crate::conformance::violation::{About, Detail, Level};
 
 /// The page. Reports of servers and of clients have sections of their own. A vector that several reports of
 /// a section have is one row.
@@ -134,9 +135,18 @@ impl<'a> Section<'a> {
                 rows[place].cells[column].get_or_insert(judged);
             }
         }
+        // A report may have a part of the suite only, so that the first does not know every place.
+        let suite = suite(role);
+        let place = |row: &Row<'_>| suite.iter().position(|vector| vector.id == row.about.id);
+        rows.sort_by_cached_key(|row| place(row).unwrap_or(suite.len()));
+        // A failure names the violated clause first, so that it does not tell the main one.
+        let main_clause = |row: &Row<'a>| {
+            let own = place(row).map_or(row.about.clauses.as_slice(), |at| suite[at].clauses);
+            own.first().map(String::as_str).unwrap_or_default()
+        };
         let areas = grouped(rows, |row| area(&row.about.id));
         let areas = areas.into_iter().map(|(name, rows)| {
-            let clauses = grouped(rows, |row| row.main_clause(role));
+            let clauses = grouped(rows, main_clause);
             let clauses = clauses.into_iter();
             Group::new(
                 name,
@@ -282,22 +292,13 @@ impl<'a, T: Part> Group<'a, T> {
     }
 }
 
-impl<'a> Row<'a> {
-    /// The clause that the vector is about. A report of a failure may name the violated one instead.
-    fn main_clause(&self, role: Role) -> &'a str {
-        let id = self.about.id.as_str();
-        let own = match role {
-            Role::Server => (vectors::suite()
-                .vectors
-                .iter()
-                .find(|vector| vector.id == id))
-            .map(|vector| &vector.clauses),
-            Role::Client => (client_vectors::suite().vectors.iter())
-                .find(|vector| vector.id == id)
-                .map(|vector| &vector.clauses),
-        };
-        let clauses = own.unwrap_or(&self.about.clauses);
-        clauses.first().map(String::as_str).unwrap_or_default()
+/// The vectors for a role, in order.
+fn suite(role: Role) -> Vec<About<'static>> {
+    match role {
+        Role::Server => vectors::suite().vectors.iter().map(Vector::about).collect(),
+        Role::Client => (client_vectors::suite().vectors.iter())
+            .map(ClientVector::about)
+            .collect(),
     }
 }
 
