@@ -37,20 +37,12 @@ use upcase::conformance::{NotPassed, ServerJudge};
 /// The vectors by which a control cannot always be judged, because the judge may come too late.
 const MAY_BE_NOT_JUDGED: &[(&str, &str)] = &[];
 
-/// The controls that take half a second or more for each exchange.
-const SLOW: &[&str] = &[
-    "accepts_every_500_ms",
-    "spreads_a_reply_over_720_ms",
-    "replies_after_600_ms",
-    "ends_the_stream_600_ms_after_the_reply",
-];
-
 /// The most exchanges of a vector by which a slow control is judged if there is no time for all.
 const FEW: usize = 12;
 
 fn main() -> ExitCode {
     let mut controls: Vec<_> = servers::all().collect();
-    controls.sort_by_key(|control| !is_slow(control));
+    controls.sort_by_key(|control| !control.is_slow);
     let once = controls.iter().map(|control| {
         let name = format!("passes_{}", control.name);
         trials::named(&name, || passes_once(control), control.need)
@@ -72,10 +64,6 @@ fn every_control_is_allowed_by_a_clause() {
     }
 }
 
-fn is_slow(control: &Control) -> bool {
-    SLOW.contains(&control.name)
-}
-
 /// How many exchanges the judge makes for `vector`, one after another.
 fn exchanges(vector: &Vector) -> usize {
     vector.exchanges().count() * vector.repeat
@@ -83,7 +71,7 @@ fn exchanges(vector: &Vector) -> usize {
 
 fn passes_once(control: &Control) {
     let vectors = suite().vectors.iter();
-    let vectors = vectors.filter(|vector| !is_slow(control) || exchanges(vector) <= FEW);
+    let vectors = vectors.filter(|vector| !control.is_slow || exchanges(vector) <= FEW);
     let running = (control.start)();
     let blame = blame(control, running.address, vectors.collect());
     assert!(blame.is_empty(), "{}\n{blame}", control.allowed_by);

@@ -47,6 +47,8 @@ pub struct Control {
     pub start: fn() -> Running,
     /// What it needs of the machine.
     pub need: Option<&'static Need>,
+    /// Whether it takes half a second or more for each exchange.
+    pub is_slow: bool,
 }
 
 /// A running control.
@@ -72,18 +74,25 @@ static PYTHON: Need = Need::new("python3 on Unix", || {
 });
 
 const fn control(name: &'static str, allowed_by: &'static str, start: fn() -> Running) -> Control {
-    let need = None;
     Control {
         name,
         allowed_by,
         start,
-        need,
+        need: None,
+        is_slow: false,
     }
 }
 
 const fn needing(need: &'static Need, control: Control) -> Control {
     let need = Some(need);
     Control { need, ..control }
+}
+
+const fn slow(control: Control) -> Control {
+    Control {
+        is_slow: true,
+        ..control
+    }
 }
 
 /// Every control.
@@ -269,11 +278,11 @@ const LISTENERS: &[Control] = &[
         "TIME-8: it accepts within a second",
         || accepts_every(Duration::from_millis(20)),
     ),
-    control(
+    slow(control(
         "accepts_every_500_ms",
         "TIME-8: it accepts within a second",
         || accepts_every(Duration::from_millis(500)),
-    ),
+    )),
 ];
 
 /// What it does with more than 40 connections.
@@ -377,7 +386,7 @@ const REPLIES: &[Control] = &[
             })
         },
     ),
-    control(
+    slow(control(
         "spreads_a_reply_over_720_ms",
         "REPLY-4: it replies within a second",
         || {
@@ -388,8 +397,8 @@ const REPLIES: &[Control] = &[
                 }
             })
         },
-    ),
-    control(
+    )),
+    slow(control(
         "replies_after_600_ms",
         "REPLY-4: it replies within a second",
         || {
@@ -398,8 +407,8 @@ const REPLIES: &[Control] = &[
                 c.write(reply);
             })
         },
-    ),
-    control(
+    )),
+    slow(control(
         "ends_the_stream_600_ms_after_the_reply",
         "REPLY-4: it half-closes within a second",
         || {
@@ -408,7 +417,7 @@ const REPLIES: &[Control] = &[
                 thread::sleep(Duration::from_millis(600));
             })
         },
-    ),
+    )),
     control(
         "has_a_small_send_buffer",
         "REPLY-2: the reply ends with the stream, not with a segment",
@@ -563,7 +572,9 @@ const DEADLINES: &[Control] = &[
 /// Starts the program `file` of this folder, which `interpreter` runs.
 fn program(interpreter: &str, file: &str) -> Running {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oddities");
-    let program = Program::start(Command::new(interpreter).arg(folder.join(file)));
+    let mut command = Command::new(interpreter);
+    command.env("PYTHONDONTWRITEBYTECODE", "1"); // keeps the folder as it is
+    let program = Program::start(command.arg(folder.join(file)));
     Running {
         address: program.address,
         _program: Some(program),
