@@ -7,9 +7,13 @@
 //! - Connections are counted and listed by the thread that accepts them, in the order in which they
 //!   were made.
 //! - A server that must fail to read surplus is judged by more surplus than any buffer holds.
-//! - Where only time shows a fault, only a delay of about a second or more can hide it.
+//! - A worker that is lost is lost in the order in which the connections were made. The vector that
+//!   aims at that makes more of them than there are workers.
+//! - Where only time shows a fault, only a delay of about half a second or more can hide it.
 
-use std::io::{Read, Write};
+use std::cell::Cell;
+use std::io::ErrorKind::{TimedOut, WouldBlock};
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +25,9 @@ use upcase::conformance::reference::{self, LIMIT, process};
 
 /// How long a wrong server gives a connection.
 pub const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a wrong server gives a connection whose fault is that it gives this time twice.
+const LONG_DEADLINE: Duration = Duration::from_secs(9);
 
 /// How long a right server gives a connection: long enough for every vector on a busy machine.
 const RIGHT_DEADLINE: Duration = Duration::from_secs(4);
@@ -40,6 +47,8 @@ pub struct Fault {
     pub name: &'static str,
     /// The IDs of the vectors that aim at it. Each of them catches it in every run.
     pub caught_by: &'static [&'static str],
+    /// How long it gives a connection.
+    pub deadline: Duration,
     serve: Serve,
     /// How many connections it serves at a time. `None`: all.
     at_a_time: Option<usize>,
@@ -50,7 +59,7 @@ pub struct Fault {
 impl Fault {
     /// Starts a server with this fault.
     pub fn start(&self) -> SocketAddr {
-        start(self.serve, DEADLINE, self.at_a_time, self.pace)
+        start(self.serve, self.deadline, self.at_a_time, self.pace)
     }
 }
 
@@ -91,7 +100,9 @@ fn start(serve: Serve, deadline: Duration, at_a_time: Option<usize>, pace: Durat
             for stream in listener.incoming().flatten() {
                 let connection = Connection::new(stream, deadline, &memory);
                 if at_a_time.is_some() {
-                    connection.serve(serve);
+                    if connection.serve(serve) {
+                        break;
+                    }
                 } else {
                     thread::spawn(move || connection.serve(serve));
                 }
@@ -143,6 +154,10 @@ struct Connection {
     /// How many of them had an incomplete request then.
     incomplete_before: usize,
     memory: Arc<Memory>,
+    /// Whether reading or writing has failed, but not by a time-out.
+    has_failed: Cell<bool>,
+    /// Whether the worker that serves it does not serve another.
+    loses_worker: bool,
 }
 
 impl Connection {
@@ -159,12 +174,16 @@ impl Connection {
             number: memory.accepted.fetch_add(1, Ordering::Relaxed),
             incomplete_before,
             memory: Arc::clone(memory),
+            has_failed: Cell::new(false),
+            loses_worker: false,
         }
     }
 
-    fn serve(mut self, serve: Serve) {
+    /// Returns whether its worker is lost.
+    fn serve(mut self, serve: Serve) -> bool {
         serve(&mut self);
         self.is_complete();
+        self.loses_worker
     }
 
     /// Removes it from the list of the incomplete ones.
@@ -181,8 +200,9 @@ impl Connection {
         }
         self.stream.set_read_timeout(Some(left)).ok()?;
         let mut bytes = vec![0; self.buffer];
-        let count = (&*self.stream).read(&mut bytes).ok()?;
-        bytes.truncate(count);
+        let read = (&*self.stream).read(&mut bytes);
+        self.note_break(read.as_ref().err());
+        bytes.truncate(read.ok()?);
         Some(bytes)
     }
 
@@ -191,7 +211,19 @@ impl Connection {
     }
 
     fn write(&self, bytes: &[u8]) {
-        let _ = (&*self.stream).write_all(bytes);
+        let written = (&*self.stream).write_all(bytes);
+        self.note_break(written.as_ref().err());
+    }
+
+    fn note_break(&self, error: Option<&io::Error>) {
+        let is_break = |error: &io::Error| !matches!(error.kind(), WouldBlock | TimedOut);
+        self.has_failed
+            .set(self.has_failed.get() || error.is_some_and(is_break));
+    }
+
+    /// Whether the client has broken it. The error that shows this is used up.
+    fn is_broken(&self) -> bool {
+        self.has_failed.get() || self.stream.take_error().is_ok_and(|error| error.is_some())
     }
 
     fn half_close(&self) {
@@ -292,6 +324,7 @@ const fn fault(name: &'static str, caught_by: &'static [&'static str], serve: Se
     Fault {
         name,
         caught_by,
+        deadline: DEADLINE,
         serve,
         at_a_time: None,
         pace: Duration::ZERO,
@@ -300,19 +333,34 @@ const fn fault(name: &'static str, caught_by: &'static [&'static str], serve: Se
 
 const fn pool(name: &'static str, caught_by: &'static [&'static str], at_a_time: usize) -> Fault {
     Fault {
-        name,
-        caught_by,
-        serve: right,
         at_a_time: Some(at_a_time),
-        pace: Duration::ZERO,
+        ..fault(name, caught_by, right)
+    }
+}
+
+/// Has as many workers as a server must have, and may lose them.
+const fn workers(name: &'static str, caught_by: &'static [&'static str], serve: Serve) -> Fault {
+    Fault {
+        at_a_time: Some(40),
+        ..fault(name, caught_by, serve)
+    }
+}
+
+/// Takes several seconds to be seen.
+const fn patient(name: &'static str, caught_by: &'static [&'static str], serve: Serve) -> Fault {
+    Fault {
+        deadline: LONG_DEADLINE,
+        ..fault(name, caught_by, serve)
     }
 }
 
 /// Every wrong server.
 pub fn wrong() -> impl Iterator<Item = &'static Fault> {
-    [FRAMINGS, REPLIES, ENDINGS, DEADLINES, OTHERS]
-        .into_iter()
-        .flatten()
+    [
+        FRAMINGS, REPLIES, ENDINGS, DEADLINES, OTHERS, AT_ONCE, CROWDS, TROUBLE,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Where a request ends (SPEC FRAME-1 to FRAME-5).
@@ -589,6 +637,33 @@ const ENDINGS: &[Fault] = &[
         },
     ),
     fault(
+        "discards only for most of a second and a half",
+        &["surplus.late-as-can-be"],
+        |c| {
+            c.serve_with(|c, reply| {
+                c.deadline = Instant::now() + DEADLINE * 3 / 5;
+                c.finish(reply);
+            });
+        },
+    ),
+    fault(
+        "discards until nothing comes for a second",
+        &["surplus.late-as-can-be"],
+        |c| {
+            c.serve_with(|c, reply| {
+                c.write(reply);
+                c.half_close();
+                let deadline = c.deadline;
+                loop {
+                    c.deadline = deadline.min(Instant::now() + DEADLINE / 2);
+                    if c.read().is_none_or(|bytes| bytes.is_empty()) {
+                        break;
+                    }
+                }
+            });
+        },
+    ),
+    fault(
         "never closes after its reply",
         &["time.gone-behind-its-reply"],
         |c| {
@@ -660,6 +735,60 @@ const DEADLINES: &[Fault] = &[
         "gives each read a time-out of its own",
         &["time.drip"],
         |c| c.serve_reading(|c| c.deadline = Instant::now() + DEADLINE * 3 / 2),
+    ),
+    fault(
+        "gives more time for each surplus byte",
+        &["time.drip-behind-its-reply"],
+        |c| {
+            c.serve_with(|c, reply| {
+                c.write(reply);
+                c.half_close();
+                c.buffer = 1;
+                while c.read().is_some_and(|bytes| !bytes.is_empty()) {
+                    c.deadline = Instant::now() + DEADLINE;
+                }
+            });
+        },
+    ),
+    patient(
+        "gives its reply a deadline of its own",
+        &["time.drip-then-stays"],
+        |c| {
+            c.serve_with(|c, reply| {
+                c.deadline = Instant::now() + LONG_DEADLINE;
+                c.finish(reply);
+            });
+        },
+    ),
+    patient(
+        "begins its deadline with the first byte",
+        &["time.silent-then-a-byte"],
+        |c| {
+            let _ = c.stream.set_read_timeout(Some(LONG_DEADLINE));
+            if c.stream.peek(&mut [0]).is_ok() {
+                c.deadline = Instant::now() + LONG_DEADLINE;
+                right(c);
+            }
+        },
+    ),
+    patient(
+        "begins its deadline anew with each byte",
+        &["time.silent-then-a-byte", "time.drip-then-stays"],
+        |c| c.serve_reading(|c| c.deadline = Instant::now() + LONG_DEADLINE),
+    ),
+    fault(
+        "looks at its deadlines only when another client connects",
+        &["time.silent-and-alone"],
+        |c| {
+            if let Some(request) = c.request() {
+                return c.finish(&process(&request));
+            }
+            let is_last = || c.memory.accepted.load(Ordering::Relaxed) == c.number + 1;
+            let start = Instant::now();
+            while is_last() && start.elapsed() < ENDLESS {
+                thread::sleep(MOMENT);
+            }
+        },
     ),
     fault(
         "closes at a pause in a request",
@@ -819,4 +948,216 @@ const OTHERS: &[Fault] = &[
             right,
         )
     },
+];
+
+/// Requests that are complete at the same time (SPEC FRAME-5, REPLY-4, TIME-3).
+const AT_ONCE: &[Fault] = &[
+    fault(
+        "shares one buffer for replies",
+        &[
+            "connection.many-at-once",
+            "connection.many-of-a-length-at-once",
+        ],
+        |c| {
+            c.serve_with(|c, reply| {
+                reply.clone_into(&mut c.memory.text());
+                thread::sleep(MOMENT);
+                let shared = c.memory.text().clone();
+                c.finish(&shared);
+            });
+        },
+    ),
+    fault(
+        "shares the length of replies",
+        &["connection.many-at-once"],
+        |c| {
+            c.serve_with(|c, reply| {
+                reply.clone_into(&mut c.memory.text());
+                thread::sleep(MOMENT);
+                let length = c.memory.text().len();
+                c.finish(&reply[..length.min(reply.len())]);
+            });
+        },
+    ),
+    fault(
+        "shares the first bytes of replies",
+        &["connection.many-of-a-length-at-once"],
+        |c| {
+            c.serve_with(|c, reply| {
+                reply.clone_into(&mut c.memory.text());
+                thread::sleep(MOMENT);
+                let shared = c.memory.text().clone();
+                let mut mixed = reply.to_vec();
+                let count = mixed.len().min(shared.len()).min(8);
+                mixed[..count].copy_from_slice(&shared[..count]);
+                c.finish(&mixed);
+            });
+        },
+    ),
+    fault(
+        "answers only one of two that are complete at once",
+        &["connection.many-at-once"],
+        |c| {
+            c.serve_with(|c, reply| {
+                let turn = c.memory.text.try_lock();
+                if turn.is_ok() {
+                    thread::sleep(MOMENT);
+                }
+                let is_answered = turn.is_ok();
+                drop(turn);
+                c.finish(if is_answered { reply } else { b"" });
+            });
+        },
+    ),
+    fault(
+        "answers one request after another, ten a second",
+        &["connection.many-at-once", "time.forty-complete-at-once"],
+        |c| {
+            c.serve_with(|c, reply| {
+                let turn = c.memory.text();
+                thread::sleep(MOMENT * 2);
+                drop(turn);
+                c.finish(reply);
+            });
+        },
+    ),
+];
+
+/// More connections than some number (SPEC TIME-6, TIME-7).
+const CROWDS: &[Fault] = &[
+    fault(
+        "says that it is busy past 8 connections",
+        &["time.forty-at-once", "time.others-while-many-stall"],
+        |c| turn_away_past(c, 8, |c| c.finish(b"BUSY")),
+    ),
+    fault(
+        "says that it is busy past 32 connections",
+        &["time.forty-at-once"],
+        |c| turn_away_past(c, 32, |c| c.finish(b"BUSY")),
+    ),
+    fault(
+        "says that it is busy past 40 connections",
+        &["time.a-hundred-more"],
+        |c| turn_away_past(c, 40, |c| c.finish(b"BUSY")),
+    ),
+    fault("resets past 16 connections", &["time.forty-at-once"], |c| {
+        turn_away_past(c, 16, Connection::reset);
+    }),
+    fault("closes past 32 connections", &["time.forty-at-once"], |c| {
+        turn_away_past(c, 32, |_| ());
+    }),
+    fault(
+        "closes the oldest past 32 connections",
+        &["time.the-first-of-forty-goes-on"],
+        |c| close_oldest_past(c, 32),
+    ),
+    fault(
+        "closes the oldest past 40 connections",
+        &["time.a-hundred-more"],
+        |c| close_oldest_past(c, 40),
+    ),
+];
+
+/// Is right up to `most` connections, and does `otherwise` with more.
+fn turn_away_past(c: &mut Connection, most: usize, otherwise: fn(&Connection)) {
+    if c.incomplete_before < most {
+        right(c);
+    } else {
+        otherwise(c);
+    }
+}
+
+/// Is right, except that it closes the oldest connection if there are more than `most`.
+fn close_oldest_past(c: &mut Connection, most: usize) {
+    if c.incomplete_before >= most
+        && let Some(oldest) = c.memory.incomplete().first()
+    {
+        let _ = oldest.shutdown(Shutdown::Both);
+    }
+    right(c);
+}
+
+/// Connections that fail (SPEC TIME-4).
+const TROUBLE: &[Fault] = &[
+    workers(
+        "loses a worker to a reset before a byte",
+        &["time.resets-without-a-byte"],
+        |c| {
+            let (request, ending) = c.receive(complete, |_, _| ());
+            c.loses_worker = request.is_empty() && c.is_broken();
+            if ending != Ending::Failure {
+                c.finish(&process(&request));
+            }
+        },
+    ),
+    workers(
+        "loses a worker to a reset within a request",
+        &["time.resets-within-a-request"],
+        |c| {
+            let (request, ending) = c.receive(complete, |_, _| ());
+            c.loses_worker = !request.is_empty() && c.is_broken();
+            if ending != Ending::Failure {
+                c.finish(&process(&request));
+            }
+        },
+    ),
+    workers(
+        "loses a worker to a reset behind a request",
+        &["time.resets-behind-a-request"],
+        |c| {
+            right(c);
+            c.loses_worker = c.is_broken();
+        },
+    ),
+    workers(
+        "loses a worker to a connection without a byte",
+        &["time.closed-unused"],
+        |c| {
+            c.serve_with(|c, reply| {
+                c.loses_worker = reply.is_empty();
+                c.finish(reply);
+            });
+        },
+    ),
+    workers(
+        "loses a worker to a reply that nobody reads",
+        &["time.closed-behind-a-request"],
+        |c| {
+            right(c);
+            c.loses_worker = c.is_broken();
+        },
+    ),
+    workers(
+        "loses a worker to a half-close within a request",
+        &["time.closed-within-a-request"],
+        |c| {
+            let (request, ending) = c.receive(complete, |_, _| ());
+            c.loses_worker = !request.is_empty() && ending == Ending::HalfClose;
+            if ending != Ending::Failure {
+                c.finish(&process(&request));
+            }
+        },
+    ),
+    workers(
+        "loses a worker to a deadline",
+        &["time.forty-failures-cost-no-other"],
+        |c| {
+            right(c);
+            c.loses_worker = c.time_left().is_zero();
+        },
+    ),
+    fault(
+        "stops after sixteen resets",
+        &["time.sixteen-resets-while-one-waits"],
+        |c| {
+            let Some(request) = c.request() else {
+                return thread::sleep(ENDLESS); // it stays in the list of the incomplete ones
+            };
+            let is_reset = |stream: &&Arc<TcpStream>| stream.peer_addr().is_err();
+            let resets = c.memory.incomplete().iter().filter(is_reset).count();
+            if resets < 16 {
+                c.finish(&process(&request));
+            }
+        },
+    ),
 ];

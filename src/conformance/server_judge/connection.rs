@@ -110,14 +110,17 @@ impl Connection {
         self.cannot_send = true;
     }
 
-    /// Waits for `time`, and reads what comes meanwhile.
-    pub fn pause(&mut self, time: Duration) {
+    /// Waits for `time`, and reads what comes meanwhile. Nothing comes after an end of a connection that
+    /// the server `may_close`.
+    pub fn pause(&mut self, time: Duration, may_close: bool) {
         let start = Instant::now();
         self.read_to_end(time);
         if self.end == Some(SeenEnd::TimeOut) {
             (self.end, self.ended_at) = (None, None); // the time of the pause, not the server's
         }
-        thread::sleep(time.saturating_sub(start.elapsed()));
+        if self.end.is_none() || !may_close {
+            thread::sleep(time.saturating_sub(start.elapsed()));
+        }
     }
 
     /// Reads to the end of the server's side, within `time`. A second call keeps the first end.

@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
         if self.is_over() {
             return Ok(());
         }
-        let time = self.time_left();
+        let (time, may_close) = (self.time_left(), self.may_close());
         let connection = self.own()?;
         let before = connection.received.len();
         let taken = match step {
@@ -119,7 +119,7 @@ impl<'a> Run<'a> {
             }
             Step::HalfClose => connection.half_close(),
             Step::Pause(time) => {
-                connection.pause(*time);
+                connection.pause(*time, may_close);
                 Ok(())
             }
             Step::AwaitReply => {
