@@ -179,8 +179,9 @@ impl ClientJudge {
             };
             let finished = client.finish()?;
             let served = connections.into_iter().map(ScopedJoinHandle::join);
-            let served = served.collect::<Result<Vec<Seen>, _>>();
-            let mut connections = served.map_err(|_| "the judge's server panicked")?;
+            let served = served.collect::<Result<Vec<_>, _>>();
+            let served = served.map_err(|_| "the judge's server panicked")?;
+            let mut connections: Vec<Seen> = served.into_iter().map(|(seen, _)| seen).collect();
             // A client may try several addresses at once, and then leave those that it does not need.
             let has_sent = |seen: &Seen| !seen.sent.is_empty();
             if place.ips.len() > 1 && connections.iter().any(has_sent) {

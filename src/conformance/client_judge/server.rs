@@ -51,7 +51,10 @@ impl Connection {
     }
 
     /// Takes the `steps`, and calls `done` after the last. Then it reads to the client's end.
-    pub fn serve(mut self, steps: &[Step], done: impl FnOnce()) -> Seen {
+    ///
+    /// Also returns the connection, if no step closes it. It must stay open until the client has
+    /// exited: after a half-close, a client still waits for the server's end.
+    pub fn serve(mut self, steps: &[Step], done: impl FnOnce()) -> (Seen, Option<TcpStream>) {
         // A step that fails is the last one: the client has closed the connection, or time is up.
         let prepared = prepare(&self.stream);
         let taken = prepared.and_then(|()| steps.iter().try_for_each(|step| self.take(step)));
@@ -61,11 +64,11 @@ impl Connection {
             drop(self.stream);
             done();
             self.seen.is_all = true;
-            return self.seen;
+            return (self.seen, None);
         }
         done();
         self.seen.is_all = self.read_until(|_| false).is_ok();
-        self.seen
+        (self.seen, Some(self.stream))
     }
 
     fn take(&mut self, step: &Step) -> io::Result<()> {
