@@ -14,7 +14,7 @@ use rustix::process::getuid;
 use serde_json::{Value, json};
 
 /// The longest wait for anything. Only a broken browser takes so long.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A browser with one page. It ends on drop.
 pub struct Browser {
@@ -33,7 +33,15 @@ impl Browser {
     /// Starts a browser whose window has `width` pixels, and shows the file.
     #[track_caller]
     pub fn open(file: &Path, width: u32) -> Self {
-        let mut browser = Self::start();
+        let mut browser = Self::start(width);
+        browser.show(file);
+        browser
+    }
+
+    /// Starts a browser whose window has `width` pixels, with an empty page.
+    #[track_caller]
+    pub fn start(width: u32) -> Self {
+        let mut browser = Self::spawn();
         let target = browser.command("Target.createTarget", &json!({"url": "about:blank"}));
         let target = json!({"targetId": target["targetId"], "flatten": true});
         let attached = browser.command("Target.attachToTarget", &target);
@@ -45,23 +53,28 @@ impl Browser {
             "Emulation.setFocusEmulationEnabled",
             &json!({"enabled": true}),
         );
-        browser.resize(width);
-        browser.command(
-            "Page.navigate",
-            &json!({"url": format!("file://{}", file.display())}),
-        );
-        while !browser
+        let size =
+            json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500});
+        browser.command("Emulation.setDeviceMetricsOverride", &size);
+        browser
+    }
+
+    /// Shows the file, and waits until it is loaded.
+    #[track_caller]
+    pub fn show(&mut self, file: &Path) {
+        let url = format!("file://{}", file.display());
+        self.command("Page.navigate", &json!({"url": url}));
+        while !self
             .events
             .iter()
             .any(|event| event["method"] == "Page.loadEventFired")
         {
-            let event = browser.message();
-            browser.events.push(event);
+            let event = self.message();
+            self.events.push(event);
         }
-        browser
     }
 
-    fn start() -> Self {
+    fn spawn() -> Self {
         static STARTED: AtomicUsize = AtomicUsize::new(0);
         let number = STARTED.fetch_add(1, Ordering::SeqCst);
         let profile = format!("chromium-{}-{number}", std::process::id());
@@ -165,14 +178,6 @@ impl Browser {
             });
             self.command("Input.dispatchKeyEvent", &parameters);
         }
-    }
-
-    /// Gives the window this width in pixels.
-    #[track_caller]
-    pub fn resize(&mut self, width: u32) {
-        let size =
-            json!({"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500});
-        self.command("Emulation.setDeviceMetricsOverride", &size);
     }
 
     /// Prefers a colour scheme, `light` or `dark`.

@@ -204,6 +204,7 @@ impl<'a> Section<'a> {
     /// What the reports say about the suite, without repetition.
     fn versions(&self) -> Vec<String> {
         let mut versions: Vec<_> = self.columns.iter().map(Column::versions).collect();
+        versions.sort();
         versions.dedup();
         versions
     }
