@@ -176,12 +176,12 @@ fn acts_on_an_incomplete_request_are_caught() {
         (
             "replies as it reads",
             "time.drip",
-            "the server acts on an incomplete request",
+            "the server sends something before the request is complete",
         ),
         (
             "takes white space alone for an empty request",
             "reply.no-end-before-the-lf",
-            "the server ended the connection before the request was complete",
+            "the server ends the connection before the request is complete",
         ),
     ] {
         let violation = violation_of(name, id);
@@ -223,7 +223,7 @@ fn a_violation_in_time_names_its_clause() {
 #[test]
 fn a_failed_write_is_reported_with_its_own_time() {
     let violation = violation_of("discards only for a moment", "surplus.a-second-later");
-    let problem = "the client cannot send all bytes";
+    let problem = "the connection fails while the client sends";
     assert!(violation.problem.contains(problem), "{violation}");
     let ended = violation.details.last().expect("how it ended");
     assert!(

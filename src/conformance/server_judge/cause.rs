@@ -78,9 +78,9 @@ impl Cause {
             Self::Silence(clause) => clause,
             Self::PartOfReply | Self::NoEnd | Self::Endless => "REPLY-2",
             Self::Late => "REPLY-4",
-            Self::ResetBeforeReply | Self::ResetAfterReply | Self::CannotSend => "SURPLUS-2",
+            Self::ResetBeforeReply | Self::ResetAfterReply => "SURPLUS-2",
             Self::NotClosed | Self::KeptOpen => "TIME-1",
-            Self::NoReply | Self::FailsAfterwards | Self::Wrong => return None,
+            Self::CannotSend | Self::NoReply | Self::FailsAfterwards | Self::Wrong => return None,
         })
     }
 
@@ -144,7 +144,12 @@ impl Finding {
         let mut violation = if self.is_of_other {
             about.violation(&[], format!("of another client: {sentence}"))
         } else {
-            about.violation(self.cause.clause().as_slice(), sentence.into())
+            // What is about time is named best by the vector's own clause.
+            let is_of_time = |id: &str| id.starts_with("TIME-");
+            let own_is_better =
+                |clause: &&str| is_of_time(&about.clauses[0]) && !is_of_time(clause);
+            let clause = self.cause.clause().filter(|clause| !own_is_better(clause));
+            about.violation(clause.as_slice(), sentence.into())
         };
         violation.detail("sent", steps);
         if let Some((expected, received)) = &self.bytes {

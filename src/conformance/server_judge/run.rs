@@ -131,18 +131,17 @@ impl<'a> Run<'a> {
         if let Err(error) = taken {
             connection.fail(error, time);
         }
-        let is_early = connection.received.len() > before && self.complete_at.is_none();
+        let has_come = connection.received.len() > before;
         self.half_closed |= matches!(step, Step::HalfClose);
         let room = LIMIT - self.sent.len();
         self.sent.extend(&bytes[..room.min(bytes.len())]);
-        if is_early {
-            return Err(self.found(Cause::EarlyByte));
-        }
-        self.look_for_early_end()?;
         if reference::request(&self.sent, self.half_closed).is_some() {
             self.complete_at.get_or_insert_with(Instant::now);
         }
-        Ok(())
+        if has_come && self.complete_at.is_none() {
+            return Err(self.found(Cause::EarlyByte));
+        }
+        self.look_for_early_end()
     }
 
     /// What was seen on the vector's own connection, of this `cause`.
