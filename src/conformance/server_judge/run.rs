@@ -51,7 +51,11 @@ pub(super) fn run(judge: &ServerJudge, vector: &Vector) -> Result<Option<Late>, 
     };
     let done = run.take_all();
     let released = run.release();
-    done.and(released).map(|()| run.late)
+    match done.and(released) {
+        // The judge is late because another client was served late.
+        Err(Trouble::LateJudge) if run.late.is_some() => Ok(run.late),
+        done => done.map(|()| run.late),
+    }
 }
 
 struct Run<'a> {
@@ -254,17 +258,21 @@ impl<'a> Run<'a> {
                 false
             }
         };
-        if is_late {
-            self.late = self.late.max(Some(Late::OtherClient));
-        }
+        self.note_late(is_late);
         // Nothing was read on this connection meanwhile.
         self.complete_at = self.complete_at.map(|_| Instant::now());
         Ok(())
     }
 
+    fn note_late(&mut self, is_late: bool) {
+        if is_late {
+            self.late = self.late.max(Some(Late::OtherClient));
+        }
+    }
+
     /// Opens a connection for each of `texts`, and sends it. Opens fewer only where the server need not
     /// accept more (SPEC TIME-7).
-    fn open_many(&self, texts: &[&[u8]]) -> Result<Vec<Connection>, Trouble> {
+    fn open_many(&mut self, texts: &[&[u8]]) -> Result<Vec<Connection>, Trouble> {
         let mut opened = Vec::new();
         let began_at = Instant::now();
         for text in texts {
@@ -279,14 +287,14 @@ impl<'a> Run<'a> {
             }
             opened.push(self.judge.send(text)?);
             if opened.len() % GROUP == 0 && began_at.elapsed() < MAKING_SURE {
-                self.judge.simple_exchange()?;
+                self.note_late(self.judge.simple_exchange()?);
             }
         }
         Ok(opened)
     }
 
     /// Makes exchanges whose requests are completed at the same time. Returns whether one was late.
-    fn exchange_at_once(&self, exchanges: &[(Vec<u8>, Vec<u8>)]) -> Result<bool, Trouble> {
+    fn exchange_at_once(&mut self, exchanges: &[(Vec<u8>, Vec<u8>)]) -> Result<bool, Trouble> {
         let starts = exchanges.iter().map(|(request, _)| request.split_last());
         let starts: Vec<_> = starts
             .map(|split| split.map_or(&[][..], |(_, start)| start))
