@@ -286,7 +286,10 @@ impl<'a> Run<'a> {
                 continue;
             }
             opened.push(self.judge.send(text)?);
-            if opened.len() % GROUP == 0 && began_at.elapsed() < MAKING_SURE {
+            // The server may not see at once that a simple exchange has ended.
+            let has_room = self.stalled.len() + opened.len() + 2 * GROUP < HELD;
+            let is_group = opened.len() % GROUP == 0;
+            if has_room && is_group && began_at.elapsed() < MAKING_SURE {
                 self.note_late(self.judge.simple_exchange()?);
             }
         }
