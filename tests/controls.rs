@@ -21,7 +21,6 @@ mod oddities {
 use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::hint;
-use std::iter;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,8 +30,8 @@ use std::thread;
 use common::trials::{self, trial};
 use oddities::servers::{self, Control};
 use upcase::conformance::clauses::clause;
-use upcase::conformance::vectors::{End, Other, Step, Vector, suite};
-use upcase::conformance::{NotPassed, ServerJudge};
+use upcase::conformance::vectors::{End, Vector, suite};
+use upcase::conformance::{NotPassed, ServerJudge, judge_all};
 
 /// The vectors by which a control cannot always be judged, because the judge may come too late.
 const MAY_BE_NOT_JUDGED: &[(&str, &str)] = &[];
@@ -90,8 +89,7 @@ fn passes_20_times(control: &Control) {
     assert!(all.is_empty(), "{}\n{all}", control.allowed_by);
 }
 
-/// How many vectors are judged at once: with what they open, fewer connections than the least maximum
-/// (SPEC TIME-7).
+/// How many vectors are judged at once.
 const JOBS: usize = 16;
 
 /// What the judge says against `control`, by these vectors. It begins with those that take longest.
@@ -101,41 +99,16 @@ fn blame(control: &Control, address: SocketAddr, mut vectors: Vec<&Vector>) -> S
         Reverse((ends_at_the_deadline, exchanges(vector)))
     });
     let judge = ServerJudge::new(address);
-    let (alone, others): (Vec<_>, _) = vectors.into_iter().partition(|vector| is_alone(vector));
-    let blame = Mutex::new(String::new());
-    let judge = |vector: &Vector| {
-        let pair = (control.name, &*vector.id);
-        match judge.judge(vector) {
-            Ok(()) => {}
-            Err(NotPassed::NotJudged(_)) if MAY_BE_NOT_JUDGED.contains(&pair) => {}
-            Err(why) => {
-                let mut blame = blame.lock().expect("no panic");
-                let _ = writeln!(blame, "{}: {why}", vector.id);
-            }
-        }
+    let blame = |vector: &&Vector| match judge.judge(vector) {
+        Err(NotPassed::NotJudged(_)) if may_be_not_judged(control, vector) => None,
+        judged => Some(format!("{}: {}\n", vector.id, judged.err()?)),
     };
-    let others = Mutex::new(others.into_iter());
-    let next = || others.lock().expect("no panic").next();
-    thread::scope(|scope| {
-        for _ in 0..JOBS {
-            scope.spawn(|| iter::from_fn(next).for_each(judge));
-        }
-    });
-    alone.into_iter().for_each(judge);
-    blame.into_inner().expect("no panic")
+    let blame = judge_all(&vectors, JOBS, blame, |_| {});
+    blame.into_iter().flatten().collect()
 }
 
-fn is_alone(vector: &Vector) -> bool {
-    let is_crowd = |step: &Step| {
-        matches!(
-            step,
-            Step::Other {
-                other: Other::Stall { .. },
-                ..
-            }
-        )
-    };
-    vector.alone || vector.steps.iter().any(is_crowd)
+fn may_be_not_judged(control: &Control, vector: &Vector) -> bool {
+    MAY_BE_NOT_JUDGED.contains(&(control.name, &vector.id))
 }
 
 /// Two threads that keep the processors busy until this is dropped.

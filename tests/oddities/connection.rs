@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -12,6 +13,8 @@ use upcase::deadline::Timed;
 pub struct Connection {
     pub stream: TcpStream,
     pub deadline: Instant,
+    /// Whether a part of the reply could not be sent.
+    is_cut: AtomicBool,
 }
 
 impl Connection {
@@ -20,7 +23,11 @@ impl Connection {
         let deadline = Instant::now() + time;
         // An accepted socket of some systems has the mode of its listener.
         let _ = stream.set_nonblocking(false);
-        Self { stream, deadline }
+        Self {
+            stream,
+            deadline,
+            is_cut: AtomicBool::new(false),
+        }
     }
 
     /// What one read of at most `most` bytes returns. `None` at the deadline or after an error.
@@ -49,13 +56,23 @@ impl Connection {
         self.request(most).map(|request| process(&request))
     }
 
+    /// Sends a part of the reply. An error affects this client alone.
     pub fn write(&self, bytes: &[u8]) {
-        // An error affects this peer alone.
-        let _ = Timed::new(&self.stream, self.deadline).write_all(bytes);
+        if Timed::new(&self.stream, self.deadline)
+            .write_all(bytes)
+            .is_err()
+        {
+            self.is_cut.store(true, Ordering::SeqCst);
+        }
     }
 
+    /// Ends the reply; by a reset if it is not whole.
     pub fn half_close(&self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
+        if self.is_cut.load(Ordering::SeqCst) {
+            self.reset();
+        } else {
+            let _ = self.stream.shutdown(Shutdown::Write);
+        }
     }
 
     /// Reads surplus bytes, at most `most` at a time, until the client's end or the deadline.
