@@ -45,6 +45,7 @@ fn missing_program_is_not_judged() {
     );
     let reason = not_judged("address.name", &["/no/such/client"]);
     assert!(reason.starts_with("this machine cannot"), "{reason}");
+    assert_eq!(reason.lines().count(), 1, "{reason}");
 }
 
 #[test]

@@ -22,12 +22,12 @@ pub const NAME: &str = "server.test";
 /// A name that does not exist (RFC 6761).
 pub const NO_NAME: &str = "no-such-name.invalid";
 
-/// Runs the command in `"$@"` with the file `"$0"` as its list of hosts, which nothing else sees.
+/// Runs the command that follows the first argument, which is its list of hosts. Nothing else sees that.
 ///
 /// A file system in memory holds the files, and is covered by nothing when the command runs.
 const WITH_HOSTS: &str = r#"
 mount -t tmpfs none /tmp &&
-printf '%s' "$0" > /tmp/hosts && mount --bind /tmp/hosts /etc/hosts &&
+printf '%s' "$1" > /tmp/hosts && shift && mount --bind /tmp/hosts /etc/hosts &&
 { test ! -e /etc/nsswitch.conf ||
   { echo 'hosts: files' > /tmp/switch && mount --bind /tmp/switch /etc/nsswitch.conf; }; } &&
 umount -l /tmp && exec "$@""#;
@@ -194,6 +194,7 @@ fn wrapper(ips: &[IpAddr]) -> Vec<OsString> {
         "sh",
         "-c",
         WITH_HOSTS,
+        "sh",
     ]
     .map(Into::into)
     .into_iter()
