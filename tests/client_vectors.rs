@@ -1,6 +1,6 @@
 //! The vectors for clients are sound: complete, consistent with SPEC.md, and right by the reference.
 //!
-//! `tests/schema/` compares the file with its schema.
+//! `tests/schema/` compares the file with its schema, and `tests/vectors.rs` reads the texts of both suites.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use upcase::LIMIT;
 use upcase::conformance::client_vectors::{Answer, ClientVector, Expectation, Host, Step, suite};
 use upcase::conformance::reference::{clip, process, upper};
-use upcase::conformance::{Level, clauses, vectors};
+use upcase::conformance::{clauses, vectors};
 
 /// How many vectors there are. It is stated again here, so that none is lost unnoticed.
 const COUNT: usize = 126;
@@ -22,41 +22,6 @@ fn the_header_states_the_count_and_the_versions() {
         (&suite.suite, &suite.spec, &suite.unicode),
         (&servers.suite, &servers.spec, &servers.unicode)
     );
-}
-
-#[test]
-fn every_vector_has_its_own_id_and_texts() {
-    let servers = &vectors::suite().vectors;
-    let mut ids: BTreeSet<&String> = servers.iter().map(|vector| &vector.id).collect();
-    let mut texts = BTreeSet::new();
-    for vector in &suite().vectors {
-        assert!(ids.insert(&vector.id), "{} is used twice", vector.id);
-        let pair = (&vector.description, &vector.requirement);
-        assert!(texts.insert(pair), "{} has the texts of another", vector.id);
-        for text in [&vector.description, &vector.requirement] {
-            let is_line = text.ends_with('.') && text.lines().count() == 1;
-            assert!(is_line && text.chars().count() <= 120, "{text:?}");
-        }
-    }
-}
-
-#[test]
-fn every_vector_cites_clauses_of_its_level() {
-    for vector in &suite().vectors {
-        let id = &vector.id;
-        assert!((1..=3).contains(&vector.clauses.len()), "{id}");
-        for cited in &vector.clauses {
-            let clause = clauses::clause(cited).unwrap_or_else(|| panic!("{id} cites {cited}"));
-            let word = match vector.level {
-                Level::Must => "MUST",
-                Level::Should => "SHOULD",
-            };
-            assert!(
-                clause.contains(word),
-                "{id} cites {cited}, which has no {word}"
-            );
-        }
-    }
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 mod common {
     pub mod command_line;
-    pub mod side_by_side;
 }
 
 mod faults {
@@ -20,11 +19,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use common::command_line::{self, CommandLine};
-use common::side_by_side::{at_most, side_by_side};
 use faults::clients::{self, Client, Fault};
 use libtest_mimic::{Completion, Failed};
 use upcase::conformance::client_vectors::{ClientVector, suite};
-use upcase::conformance::{ClientJudge, NotPassed};
+use upcase::conformance::{ClientJudge, NotPassed, judge_all};
 
 /// What tells this program to be a client.
 const AS: &str = "--as";
@@ -82,10 +80,11 @@ fn judge(name: &str, deadline: Duration) -> ClientJudge {
 
 /// A vector that needs what this machine lacks does not count.
 fn is_caught(fault: &Fault) -> Result<Completion, Failed> {
-    let aims = fault.caught_by.iter().map(|id| vector(id));
+    let aims: Vec<_> = fault.caught_by.iter().map(|id| vector(id)).collect();
     let judge = judge(fault.name, clients::DEADLINE);
     let mut reason = None;
-    for (vector, result) in side_by_side(aims, |vector| judge.judge(vector)) {
+    let results = judge_all(&aims, aims.len(), |vector| judge.judge(vector), |_| {});
+    for (vector, result) in aims.into_iter().zip(results) {
         match result {
             Err(NotPassed::Violation(_)) => {}
             Err(NotPassed::NotJudged(why)) => reason = Some(why),
@@ -98,8 +97,8 @@ fn is_caught(fault: &Fault) -> Result<Completion, Failed> {
 fn passes(name: &str) -> Result<Completion, Failed> {
     // A promise that it keeps on a busy machine too.
     let judge = judge(name, clients::DEADLINE * 2);
-    let judged = at_most(4, &suite().vectors, |vector| judge.judge(vector));
-    let mut violations = judged.into_iter().filter_map(|(_, result)| match result {
+    let results = judge_all(&suite().vectors, 4, |vector| judge.judge(vector), |_| {});
+    let mut violations = results.into_iter().filter_map(|result| match result {
         Err(NotPassed::Violation(violation)) => Some(violation),
         _ => None,
     });

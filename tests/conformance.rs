@@ -9,6 +9,7 @@
 mod common {
     pub mod clients;
     pub mod command_line;
+    pub mod in_process;
     pub mod nowhere;
     pub mod process;
     pub mod program;
@@ -29,6 +30,7 @@ use assert_cmd::cargo::cargo_bin;
 use clap::Parser;
 use common::clients;
 use common::command_line::{self, CommandLine};
+use common::in_process::{serve, serve_only};
 use common::nowhere::nowhere;
 use common::program::Program;
 use libtest_mimic::{Completion, Failed, Trial};
@@ -168,7 +170,7 @@ fn runner_trials() -> Vec<Trial> {
             fails("255.255.255.255:9", "", &["\n  255.255.255.255:9: "])
         }),
         Trial::test("runner.wrong-server-is-judged", || {
-            let server = serve(usize::MAX, |_| b"SSH-2.0".to_vec())?;
+            let server = serve(|_| b"SSH-2.0".to_vec())?.address;
             let texts = [
                 "proc.hello (PROC-1): the bytes are wrong",
                 "received b'SSH-2.0'",
@@ -176,7 +178,7 @@ fn runner_trials() -> Vec<Trial> {
             fails(server, "proc.", &texts)
         }),
         Trial::test("runner.server-that-was-not-judged-fails", || {
-            let server = serve(usize::MAX, upcase::process)?;
+            let server = serve(upcase::process)?.address;
             fails(server, "no-such-vector", &["was not judged at all"])
         }),
         Trial::test("runner.what-is-not-an-address-is-explained", || {
@@ -201,7 +203,7 @@ fn runner_trials() -> Vec<Trial> {
         Trial::test(
             "runner.lack-of-descriptors-is-not-the-servers-fault",
             || {
-                let server = serve(usize::MAX, upcase::process)?;
+                let server = serve(upcase::process)?.address;
                 let output = Command::new("sh")
                     .args(["-c", "ulimit -n 20 && exec \"$0\" \"$@\""])
                     .arg(env::current_exe()?)
@@ -220,7 +222,7 @@ fn runner_trials() -> Vec<Trial> {
             },
         ),
         Trial::test("runner.server-that-dies-fails", || {
-            let server = serve(20, upcase::process)?;
+            let server = serve_only(20, upcase::process)?.address;
             let texts = [
                 "the server does not accept a connection",
                 "before   ",
@@ -230,9 +232,7 @@ fn runner_trials() -> Vec<Trial> {
             fails(server, "trim.", &texts)
         }),
         Trial::test("runner.violation-shows-the-cause", || {
-            let server = serve(usize::MAX, |request| {
-                upcase::clip(request).to_ascii_uppercase()
-            })?;
+            let server = serve(|request| upcase::clip(request).to_ascii_uppercase())?.address;
             let texts = [
                 "upper.latin-1-last (UPPER-1): the bytes are wrong",
                 "UPPER-1: Each well-formed character MUST become its full uppercase mapping",
@@ -264,7 +264,7 @@ fn command_line_trials() -> Vec<Trial> {
             Ok(())
         }),
         Trial::test("runner.tests-that-no-filter-chooses-are-counted", || {
-            let server = serve(usize::MAX, upcase::process)?;
+            let server = serve(upcase::process)?.address;
             let output = Command::new(env::current_exe()?)
                 .args(["--exact", "trim.space", "cap.1023-and-lf"])
                 .env(SERVER, server.to_string())
@@ -359,18 +359,4 @@ fn serve_slowly() -> io::Result<(SocketAddr, Arc<AtomicUsize>)> {
         }
     });
     Ok((address, count))
-}
-
-/// Serves with `process`, until so many connections were made.
-fn serve(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr();
-    thread::spawn(move || {
-        for stream in listener.incoming().take(connections).map_while(Result::ok) {
-            thread::spawn(move || {
-                let _ = Exchange::new().advance(&mut { stream }, process);
-            });
-        }
-    });
-    address
 }

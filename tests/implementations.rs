@@ -7,7 +7,6 @@ mod common {
     pub mod command_line;
     pub mod process;
     pub mod program;
-    pub mod side_by_side;
     pub mod trials;
 }
 
@@ -20,11 +19,10 @@ use std::time::Duration;
 
 use common::command::succeeds;
 use common::program::Program;
-use common::side_by_side::{Judged, at_most, side_by_side};
 use common::trials::{self, Need, trial};
 use upcase::conformance::client_vectors;
-use upcase::conformance::vectors::suite;
-use upcase::conformance::{ClientJudge, NotPassed, ServerJudge};
+use upcase::conformance::vectors::{Vector, suite};
+use upcase::conformance::{ClientJudge, NotPassed, ServerJudge, judge_all};
 
 fn main() -> ExitCode {
     let trials = vec![
@@ -89,13 +87,14 @@ fn documented_server_conforms() {
 #[track_caller]
 fn conforms(address: SocketAddr) {
     let judge = ServerJudge::new(address);
-    has_no_violation(side_by_side(&suite().vectors, |vector| judge.judge(vector)));
+    let vectors = &suite().vectors;
+    let judge = |vector: &Vector| judge.judge(vector);
+    has_no_violation(judge_all(vectors, vectors.len(), judge, |_| {}));
 }
 
 #[track_caller]
-fn has_no_violation<V>(judged: Vec<Judged<V>>) {
-    let results = judged.into_iter().map(|(_, result)| result);
-    let violations: Vec<_> = results.filter_map(Result::err).collect();
+fn has_no_violation(results: Vec<Result<(), NotPassed>>) {
+    let violations: Vec<_> = results.into_iter().filter_map(Result::err).collect();
     if let Some(first) = violations.first() {
         panic!("{} violations, such as {first}", violations.len());
     }
@@ -116,11 +115,11 @@ fn client_conforms(interpreter: &str, file: &str) {
     let judge = client_judge(interpreter, file, &["{host}", "{port}", "3"]);
     let vectors = &client_vectors::suite().vectors;
     // More interpreters at the same time make each other late.
-    let mut judged = at_most(4, vectors, |vector| judge.judge(vector));
+    let mut results = judge_all(vectors, 4, |vector| judge.judge(vector), |_| {});
     // What cannot be set up on this machine.
-    judged.retain(|(_, result)| !matches!(result, Err(NotPassed::NotJudged(_))));
-    assert!(judged.len() > vectors.len() / 2);
-    has_no_violation(judged);
+    results.retain(|result| !matches!(result, Err(NotPassed::NotJudged(_))));
+    assert!(results.len() > vectors.len() / 2);
+    has_no_violation(results);
 }
 
 /// A judge of the client in `file`, which `interpreter` runs.

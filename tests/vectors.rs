@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use upcase::LIMIT;
+use upcase::conformance::client_vectors::{self, ClientVector};
 use upcase::conformance::vectors::{End, Other, Step, Vector, suite};
-use upcase::conformance::{Level, clauses, judge_function, reference};
+use upcase::conformance::{About, Level, clauses, judge_function, reference};
 
 /// How many vectors there are. It is stated again here, so that none is lost unnoticed.
 const COUNT: usize = 368;
@@ -22,14 +23,25 @@ fn the_header_states_the_count_and_the_versions() {
     assert!(clause.contains(&suite.unicode), "{clause}");
 }
 
+/// The vectors of both suites, since an ID must not be of two.
+fn all() -> impl Iterator<Item = About<'static>> {
+    let servers = suite().vectors.iter().map(Vector::about);
+    servers.chain(
+        client_vectors::suite()
+            .vectors
+            .iter()
+            .map(ClientVector::about),
+    )
+}
+
 #[test]
 fn every_vector_has_its_own_id_and_texts() {
     let (mut ids, mut texts) = (BTreeSet::new(), BTreeSet::new());
-    for vector in &suite().vectors {
-        assert!(ids.insert(&vector.id), "{} is used twice", vector.id);
-        let pair = (&vector.description, &vector.requirement);
-        assert!(texts.insert(pair), "{} has the texts of another", vector.id);
-        for text in [&vector.description, &vector.requirement] {
+    for about in all() {
+        let (id, pair) = (about.id, [about.description, about.requirement]);
+        assert!(ids.insert(id), "{id} is used twice");
+        assert!(texts.insert(pair), "{id} has the texts of another");
+        for text in pair {
             let is_line = text.ends_with('.') && text.lines().count() == 1;
             assert!(is_line && text.chars().count() <= 120, "{text:?}");
         }
@@ -45,21 +57,18 @@ fn every_rendering_shows_the_bytes() {
 
 #[test]
 fn every_vector_cites_clauses_of_its_level() {
-    for vector in &suite().vectors {
+    for about in all() {
         // The main clause, and at most two more.
-        assert!((1..=3).contains(&vector.clauses.len()), "{}", vector.id);
-        for id in &vector.clauses {
-            let clause = clauses::clause(id).unwrap_or_else(|| panic!("{} cites {id}", vector.id));
-            let word = if vector.level == Level::Must {
-                "MUST"
-            } else {
-                "SHOULD"
+        let id = about.id;
+        assert!((1..=3).contains(&about.clauses.len()), "{id}");
+        for cited in about.clauses {
+            let clause = clauses::clause(cited).unwrap_or_else(|| panic!("{id} cites {cited}"));
+            let word = match about.level {
+                Level::Must => "MUST",
+                Level::Should => "SHOULD",
             };
-            assert!(
-                clause.contains(word),
-                "{} cites {id}, which has no {word}",
-                vector.id
-            );
+            let has_word = clause.contains(word);
+            assert!(has_word, "{id} cites {cited}, which has no {word}");
         }
     }
 }

@@ -19,7 +19,6 @@
 mod common {
     pub mod inputs;
     pub mod seeds;
-    pub mod side_by_side;
 }
 
 mod faults {
@@ -34,14 +33,13 @@ use std::sync::Mutex;
 use std::thread;
 
 use common::inputs::{self, Bytes};
-use common::side_by_side::side_by_side;
 use faults::{exchanges, functions, literals, servers};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use upcase::conformance::exchange_laws::{EXCHANGE_LAWS, ExchangeLaw};
 use upcase::conformance::laws::{LAWS, LITERAL, Law};
 use upcase::conformance::vectors::{End, Step, Vector, suite};
-use upcase::conformance::{NotPassed, ServerJudge, Violation, fuzz, judge_function};
+use upcase::conformance::{NotPassed, ServerJudge, Violation, fuzz, judge_all, judge_function};
 
 #[test]
 fn every_wrong_function_is_caught_by_a_vector() {
@@ -269,11 +267,20 @@ fn vector(id: &str) -> &'static Vector {
 fn the_right_servers_break_no_vector_of_the_transport() {
     for server in [servers::start_right(), servers::start_right_with_resets()] {
         let judge = ServerJudge::new(server);
-        let judged = side_by_side(vectors_of_transport(), |vector| judge.judge_alone(vector));
-        for (_, judged) in judged {
+        for judged in judge_each(&judge, &vectors_of_transport().collect::<Vec<_>>()) {
             judged.unwrap_or_else(|violation| panic!("{violation}"));
         }
     }
+}
+
+/// What `judge` finds by each of the vectors, all at the same time.
+fn judge_each(judge: &ServerJudge, vectors: &[&Vector]) -> Vec<Result<(), NotPassed>> {
+    judge_all(
+        vectors,
+        vectors.len(),
+        |vector| judge.judge_alone(vector),
+        |_| {},
+    )
 }
 
 /// A slow server makes the judge late too, so that it cannot be judged by some of these vectors.
@@ -282,8 +289,8 @@ fn a_server_at_the_limits_of_time_is_not_blamed() {
     let judge = ServerJudge::new(servers::start_right_at_the_limits());
     let is_other = |step: &Step| matches!(step, Step::Other { .. } | Step::Pause(_));
     let vectors = vectors_of_transport().filter(|vector| vector.steps.iter().any(is_other));
-    let judged = side_by_side(vectors, |vector| judge.judge_alone(vector));
-    let blamed = judged.into_iter().filter_map(|(_, judged)| match judged {
+    let judged = judge_each(&judge, &vectors.collect::<Vec<_>>());
+    let blamed = judged.into_iter().filter_map(|judged| match judged {
         Err(NotPassed::Violation(violation)) => Some(violation),
         _ => None,
     });
@@ -455,17 +462,20 @@ fn catchers_of_function(fault: &functions::Fault, requests: &BTreeSet<Vec<u8>>) 
 
 /// The vectors of the transport that each wrong server fails. A busy machine may add some.
 fn catchers_of_servers() -> Vec<(&'static servers::Fault, Vec<String>)> {
-    let judge_all = |fault: &servers::Fault| {
-        let judge = judge_of(fault);
-        let judged = side_by_side(vectors_of_transport(), |vector| judge.judge_alone(vector));
-        let caught = judged.into_iter().filter(|(_, judged)| judged.is_err());
+    let catchers = |fault: &servers::Fault| {
+        let vectors: Vec<_> = vectors_of_transport().collect();
+        let judged = judge_each(&judge_of(fault), &vectors).into_iter();
+        let caught = vectors
+            .iter()
+            .zip(judged)
+            .filter(|(_, judged)| judged.is_err());
         caught.map(|(vector, _)| vector.id.clone()).collect()
     };
     let faults: Vec<_> = servers::wrong().collect();
     let mut caught = Vec::new();
     for some in faults.chunks(8) {
         let catchers = thread::scope(|scope| {
-            let judge = |fault| scope.spawn(move || judge_all(fault));
+            let judge = |fault| scope.spawn(move || catchers(fault));
             let threads: Vec<_> = some.iter().copied().map(judge).collect();
             let results = threads.into_iter().map(thread::ScopedJoinHandle::join);
             let catchers = results.map(|catchers| catchers.expect("no panic"));

@@ -16,7 +16,7 @@ impl TryFrom<bool> for True {
 }
 
 /// Bytes, as hexadecimal digits.
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub struct Hex(pub Vec<u8>);
 
@@ -31,5 +31,27 @@ impl TryFrom<String> for Hex {
         let bytes: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(byte).collect();
         let bytes = bytes.map(Self);
         bytes.ok_or_else(|| format!("not bytes as hexadecimal digits: {digits:?}"))
+    }
+}
+
+/// Bytes, as hexadecimal digits or as runs of them.
+#[derive(Deserialize)]
+#[serde(from = "Form")]
+pub struct Text(pub Vec<u8>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Hex(Hex),
+    Runs(Vec<(Hex, usize)>),
+}
+
+impl From<Form> for Text {
+    fn from(form: Form) -> Self {
+        let run = |(Hex(bytes), times): (Hex, usize)| bytes.repeat(times);
+        Self(match form {
+            Form::Hex(Hex(bytes)) => bytes,
+            Form::Runs(runs) => runs.into_iter().flat_map(run).collect(),
+        })
     }
 }

@@ -20,6 +20,11 @@ pub struct InProcess {
 
 /// Serves, with a thread for each connection.
 pub fn serve(process: fn(&[u8]) -> Vec<u8>) -> io::Result<InProcess> {
+    serve_only(usize::MAX, process)
+}
+
+/// The same, until so many connections were made.
+pub fn serve_only(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Result<InProcess> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let server = InProcess {
         address: listener.local_addr()?,
@@ -29,7 +34,7 @@ pub fn serve(process: fn(&[u8]) -> Vec<u8>) -> io::Result<InProcess> {
     let (accepted, most) = (Arc::clone(&server.accepted), Arc::clone(&server.most));
     let open = Arc::<AtomicUsize>::default();
     thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
+        for stream in listener.incoming().take(connections).map_while(Result::ok) {
             accepted.fetch_add(1, Ordering::SeqCst);
             most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             let open = Arc::clone(&open);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::fields::{Hex, True};
+use super::super::fields::{Text, True};
 use super::super::violation::Level;
 use super::{Answer, ClientVector, Host};
 
@@ -16,21 +16,13 @@ pub struct Vector {
     requirement: String,
     clauses: Vec<String>,
     level: Level,
-    message: Bytes,
+    message: Text,
     late_message: Option<True>,
     #[serde(default = "ipv4")]
     host: JsonHost,
     #[serde(default)]
     steps: Vec<super::Step>,
     expect: super::Expectation,
-}
-
-/// Bytes, as hexadecimal digits or as runs.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub enum Bytes {
-    Once(Hex),
-    Runs(Vec<(Hex, usize)>),
 }
 
 #[derive(Deserialize)]
@@ -59,13 +51,13 @@ pub enum Step {
         awaited: Awaited,
     },
     Send {
-        send: Bytes,
+        send: Text,
     },
     SendEachByte {
-        send_each_byte: Bytes,
+        send_each_byte: Text,
     },
     SendEndlessly {
-        send_endlessly: Bytes,
+        send_endlessly: Text,
         pause_ms: u64,
     },
     Pause {
@@ -96,7 +88,7 @@ pub enum Awaited {
 #[serde(untagged, deny_unknown_fields)]
 pub enum Expectation {
     Reply {
-        reply: Bytes,
+        reply: Text,
         within_ms: Option<u64>,
     },
     Error {
@@ -107,18 +99,6 @@ pub enum Expectation {
         #[serde(rename = "refusal")]
         _refusal: True,
     },
-}
-
-impl From<Bytes> for Vec<u8> {
-    fn from(bytes: Bytes) -> Self {
-        match bytes {
-            Bytes::Once(Hex(bytes)) => bytes,
-            Bytes::Runs(runs) => {
-                let runs = runs.iter().map(|(Hex(bytes), times)| bytes.repeat(*times));
-                runs.collect::<Vec<_>>().concat()
-            }
-        }
-    }
 }
 
 impl From<Address> for super::Address {
@@ -139,7 +119,7 @@ impl From<Vector> for ClientVector {
             requirement: vector.requirement,
             clauses: vector.clauses,
             level: vector.level,
-            message: vector.message.into(),
+            message: vector.message.0,
             late_message: vector.late_message.is_some(),
             host: match vector.host {
                 JsonHost::Address(address) => Host::Address(address.into()),
@@ -162,13 +142,13 @@ impl From<Step> for super::Step {
             Step::Await {
                 awaited: Awaited::Request,
             } => Self::AwaitRequest,
-            Step::Send { send } => Self::Send(send.into()),
-            Step::SendEachByte { send_each_byte } => Self::SendEachByte(send_each_byte.into()),
+            Step::Send { send } => Self::Send(send.0),
+            Step::SendEachByte { send_each_byte } => Self::SendEachByte(send_each_byte.0),
             Step::SendEndlessly {
                 send_endlessly,
                 pause_ms,
             } => Self::SendEndlessly {
-                bytes: send_endlessly.into(),
+                bytes: send_endlessly.0,
                 pause: Duration::from_millis(pause_ms),
             },
             Step::Pause { pause_ms } => Self::Pause(Duration::from_millis(pause_ms)),
@@ -183,7 +163,7 @@ impl From<Expectation> for super::Expectation {
     fn from(expectation: Expectation) -> Self {
         match expectation {
             Expectation::Reply { reply, within_ms } => Self::Reply {
-                reply: reply.into(),
+                reply: reply.0,
                 within: within_ms.map(Duration::from_millis),
             },
             Expectation::Error { .. } => Self::Error,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::fields::{Hex, True};
+use super::super::fields::{Hex, Text, True};
 use super::{End, one};
 
 #[derive(Deserialize)]
@@ -81,28 +81,6 @@ pub struct Expectation {
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
     Reply,
-}
-
-/// Bytes, as hexadecimal digits or as runs of them.
-#[derive(Deserialize)]
-#[serde(from = "Form")]
-pub struct Text(Vec<u8>);
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Form {
-    Hex(Hex),
-    Runs(Vec<(Hex, usize)>),
-}
-
-impl From<Form> for Text {
-    fn from(form: Form) -> Self {
-        let run = |(Hex(bytes), times): (Hex, usize)| bytes.repeat(times);
-        Self(match form {
-            Form::Hex(Hex(bytes)) => bytes,
-            Form::Runs(runs) => runs.into_iter().flat_map(run).collect(),
-        })
-    }
 }
 
 /// A Unicode scalar value, as hexadecimal digits.
