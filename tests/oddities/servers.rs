@@ -105,7 +105,7 @@ pub fn all() -> impl Iterator<Item = &'static Control> {
 }
 
 /// Which processes and threads serve the connections.
-const PROCESSES: &[Control] = &[
+static PROCESSES: &[Control] = &[
     control(
         "serves_on_a_thread_for_each_connection",
         "TIME-3: a thread that waits delays no other",
@@ -214,7 +214,7 @@ const PROCESSES: &[Control] = &[
 ];
 
 /// How it listens and accepts.
-const LISTENERS: &[Control] = &[
+static LISTENERS: &[Control] = &[
     control(
         "has_a_backlog_of_5",
         "TIME-8: it accepts at once what has completed the handshake",
@@ -286,7 +286,7 @@ const LISTENERS: &[Control] = &[
 ];
 
 /// What it does beyond its maximum of connections.
-const CROWDS: &[Control] = &[
+static CROWDS: &[Control] = &[
     control(
         "does_not_accept_the_41st_connection",
         "TIME-7: 40 is the least maximum, and more wait unaccepted",
@@ -315,7 +315,7 @@ const CROWDS: &[Control] = &[
 ];
 
 /// How it reads the request.
-const READS: &[Control] = &[
+static READS: &[Control] = &[
     control(
         "reads_a_byte_at_a_time",
         "FRAME-5: the reads do not change the request",
@@ -364,7 +364,7 @@ const READS: &[Control] = &[
 ];
 
 /// How it sends the reply.
-const REPLIES: &[Control] = &[
+static REPLIES: &[Control] = &[
     control(
         "sends_a_byte_at_a_time",
         "REPLY-2: the reply ends with the stream, not with a segment",
@@ -429,7 +429,7 @@ const REPLIES: &[Control] = &[
 ];
 
 /// What it does after its reply.
-const ENDINGS: &[Control] = &[
+static ENDINGS: &[Control] = &[
     control(
         "discards_256_bytes_at_a_time",
         "SURPLUS-3: it reads 16 MiB before the deadline",
@@ -498,7 +498,7 @@ const ENDINGS: &[Control] = &[
 ];
 
 /// When its deadline comes, and what it does then.
-const DEADLINES: &[Control] = &[
+static DEADLINES: &[Control] = &[
     control("has_a_deadline_of_2_s", "TIME-6: it is the least", || {
         start(LEAST_DEADLINE, Connection::serve)
     }),
