@@ -483,7 +483,10 @@ fn descriptions_are_not_repeated() {
     let abouts: Vec<_> = servers.chain(clients).collect();
     for about in &abouts {
         let same = |other: &&About<'_>| other.description.contains(about.description);
-        let text = about.description.replace('\'', "&#39;");
+        let text = about
+            .description
+            .replace('&', "&#38;")
+            .replace('\'', "&#39;");
         let (found, expected) = (
             page.matches(&text).count(),
             abouts.iter().filter(same).count(),
