@@ -95,7 +95,7 @@ impl ClientJudge {
             match run.fault(vector) {
                 None => return Ok(()),
                 // A machine may be slow, so lateness counts only if it comes every time.
-                Some(Fault::CLOSES_LATE) if attempt < ATTEMPTS => attempt += 1,
+                Some(fault) if fault.is_late() && attempt < ATTEMPTS => attempt += 1,
                 Some(fault) => {
                     let mut violation = run.violation(vector, &fault);
                     violation.detail("command", self.describe());
@@ -151,9 +151,10 @@ impl ClientJudge {
                 let _ = all_steps.recv_timeout(HOLD);
             }
         };
+        let mut client = command.start(vector.message.clone(), before_end)?;
+        // Its time begins when it runs.
         let start = Instant::now();
         let limit = start + limit(self.deadline);
-        let mut client = command.start(vector.message.clone(), before_end)?;
         thread::scope(|scope| {
             let mut connections = Vec::new();
             let ended_at = loop {
@@ -233,6 +234,13 @@ impl Fault {
         &["CLIENT-9"],
         "the client keeps the connection open after the end of the reply",
     );
+    const CONNECTS_LATE: Self = Self(&["CLIENT-8"], "the client does not connect in time");
+    const ENDS_LATE: Self = Self(&["CLIENT-8"], "the client has not ended by its deadline");
+
+    /// Whether a slow machine may be the reason.
+    fn is_late(&self) -> bool {
+        [Self::CLOSES_LATE, Self::CONNECTS_LATE, Self::ENDS_LATE].contains(self)
+    }
 }
 
 impl Run {
@@ -261,9 +269,7 @@ impl Run {
             }
             (Expectation::Refusal, 0) => None,
             (_, 0) if !vector.listens() => None,
-            (_, 0) if !has_exited => {
-                Some(Fault(&["CLIENT-8"], "the client does not connect in time"))
-            }
+            (_, 0) if !has_exited => Some(Fault::CONNECTS_LATE),
             (_, 0) if matches!(vector.host, Host::Name(_)) => Some(Fault(
                 &["CLIENT-8"],
                 "the client does not connect to the address that accepts connections",
@@ -292,10 +298,7 @@ impl Run {
             stderr,
         } = &self.finished;
         let Some(status) = status else {
-            return Some(Fault(
-                &["CLIENT-8"],
-                "the client has not ended by its deadline",
-            ));
+            return Some(Fault::ENDS_LATE);
         };
         if status.code().is_none() {
             return Some(Fault(&[], "the client was ended by a signal"));
