@@ -36,7 +36,7 @@ use common::program::Program;
 use libtest_mimic::{Completion, Failed, Trial};
 use upcase::client::host_and_port;
 use upcase::conformance::ServerJudge;
-use upcase::conformance::vectors::{End, Vector, suite};
+use upcase::conformance::vectors::{Vector, suite};
 use upcase::exchange::Exchange;
 
 /// The variable that names another server.
@@ -126,15 +126,10 @@ fn find(named: &str) -> Result<ServerJudge, String> {
     ServerJudge::find(address).map_err(|error| format!("{SERVER}={named}: {error}"))
 }
 
-/// Whether the server may take until its deadline for `vector`.
-fn is_slow(vector: &Vector) -> bool {
-    vector.expect.end != End::Fin
-}
-
-/// A test for each vector, the slow ones first.
+/// A test for each vector, in the order in which all are judged soonest.
 fn vector_trials() -> Vec<Trial> {
-    let (mut vectors, quick): (Vec<_>, Vec<_>) = suite().vectors.iter().partition(|v| is_slow(v));
-    vectors.extend(quick);
+    let mut vectors: Vec<_> = suite().vectors.iter().collect();
+    vectors.sort_by_key(|vector| ServerJudge::order(vector));
     let trial = |vector: &'static Vector| {
         command_line::test(&vector.id, || {
             let judge = JUDGE.get().expect("it was set before the tests");

@@ -30,7 +30,7 @@ use std::thread;
 use common::trials::{self, trial};
 use oddities::servers::{self, Control};
 use upcase::conformance::clauses::clause;
-use upcase::conformance::vectors::{End, Vector, suite};
+use upcase::conformance::vectors::{Vector, suite};
 use upcase::conformance::{NotPassed, ServerJudge, judge_all};
 
 /// The vectors by which a control cannot always be judged, because the judge may come too late.
@@ -92,12 +92,9 @@ fn passes_20_times(control: &Control) {
 /// How many vectors are judged at once.
 const JOBS: usize = 16;
 
-/// What the judge says against `control`, by these vectors. It begins with those that take longest.
+/// What the judge says against `control`, by these vectors.
 fn blame(control: &Control, address: SocketAddr, mut vectors: Vec<&Vector>) -> String {
-    vectors.sort_by_key(|vector| {
-        let ends_at_the_deadline = vector.expect.end != End::Fin;
-        Reverse((ends_at_the_deadline, exchanges(vector)))
-    });
+    vectors.sort_by_key(|vector| (ServerJudge::order(vector), Reverse(exchanges(vector))));
     let judge = ServerJudge::new(address);
     let blame = |vector: &&Vector| match judge.judge(vector) {
         Err(NotPassed::NotJudged(_)) if may_be_not_judged(control, vector) => None,

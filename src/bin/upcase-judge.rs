@@ -16,7 +16,7 @@ use upcase::client::host_and_port;
 use upcase::conformance::client_vectors::{self, ClientVector};
 use upcase::conformance::report::html::html;
 use upcase::conformance::report::{Report, Role};
-use upcase::conformance::vectors::{self, End, Vector};
+use upcase::conformance::vectors::{self, Vector};
 use upcase::conformance::{About, ClientJudge, ServerJudge};
 
 /// Judge an implementation of the UPCASE protocol, in any language, by the conformance suite.
@@ -158,8 +158,8 @@ impl AnyVector for Vector {
         self.about()
     }
 
-    fn is_slow(&self) -> bool {
-        self.expect.end != End::Fin
+    fn order(&self) -> impl Ord {
+        ServerJudge::order(self)
     }
 }
 
@@ -168,8 +168,8 @@ impl AnyVector for ClientVector {
         self.about()
     }
 
-    fn is_slow(&self) -> bool {
-        self.expect == client_vectors::Expectation::Error
+    fn order(&self) -> impl Ord {
+        self.expect != client_vectors::Expectation::Error
     }
 }
 

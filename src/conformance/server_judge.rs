@@ -17,8 +17,8 @@ mod run;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,8 +44,8 @@ const REPEATING: Duration = Duration::from_secs(10);
 /// How many vectors a server may fail by its slowness, if it is too slow for a simple exchange as well.
 const SLOW_VECTORS: usize = 10;
 
-/// How many times a server that served before is tried again.
-const TRIALS: usize = 3;
+/// How long a server that served before is tried again, after it did not serve a simple exchange.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Time in which the server may see that earlier connections have ended.
 const SETTLING: Duration = Duration::from_millis(300);
@@ -75,8 +75,18 @@ struct State {
     connections: AtomicUsize,
     /// How many vectors the server failed by its slowness.
     slow: AtomicUsize,
-    /// How many times in a row it did not serve a simple exchange, after it did at first.
-    silent: AtomicUsize,
+    service: Mutex<Service>,
+}
+
+/// Whether a server that served at first still does.
+#[derive(Default)]
+enum Service {
+    #[default]
+    Serves,
+    /// It did not serve a simple exchange then.
+    FailedAt(Instant),
+    /// It is not tried again.
+    Ended,
 }
 
 /// How the server served at first.
@@ -131,6 +141,13 @@ impl ServerJudge {
         judged.map_err(|trouble| not_passed(trouble, vector))
     }
 
+    /// Where `vector` stands in the order by which all vectors are judged soonest: those that wait for the
+    /// deadline come first, and those that are judged alone last.
+    #[must_use]
+    pub fn order(vector: &Vector) -> impl Ord + use<> {
+        (places(vector) == ALL, vector.expect.end == End::Fin)
+    }
+
     /// Judges the server by `vector` and nothing else. A violation may be caused by other connections.
     ///
     /// # Errors
@@ -165,8 +182,18 @@ impl ServerJudge {
             return judged;
         }
         let _places = self.state.room.take(ALL);
-        thread::sleep(SETTLING);
-        match self.judge_between(vector) {
+        // A server may hold its maximum for as long as it has not seen that earlier connections have ended.
+        let has_many = places == ALL || makes_trouble(vector);
+        let attempts = if has_many { ATTEMPTS } else { 1 };
+        let mut again = Ok(());
+        for _ in 0..attempts {
+            thread::sleep(SETTLING);
+            again = self.judge_between(vector);
+            if !again.as_ref().is_err_and(Trouble::is_doubtful) {
+                break;
+            }
+        }
+        match again {
             Err(Trouble::Machine(_)) => judged,
             again => again,
         }
@@ -182,7 +209,7 @@ impl ServerJudge {
         }
         let after = self.simple_exchange().map_err(|trouble| match trouble {
             Trouble::Server(finding) => {
-                self.state.silent.fetch_add(1, Ordering::SeqCst);
+                self.note_failure();
                 let cause = Cause::FailsAfterwards;
                 let finding = {
                     let why = finding.cause.sentence();
@@ -195,25 +222,31 @@ impl ServerJudge {
         judged.and(after.map(drop))
     }
 
-    /// Fails if a server that has stopped to serve still does not.
+    /// Fails if a server that has stopped to serve does not serve again soon.
     fn look_for_service(&self) -> Result<(), Trouble> {
-        let silent = self.state.silent.load(Ordering::SeqCst);
-        if silent == 0 {
-            return Ok(());
+        let mut service = self.state.service.lock().expect("nobody panics with it");
+        while let Service::FailedAt(at) = *service {
+            match self.simple_exchange() {
+                Ok(_) => *service = Service::Serves,
+                Err(trouble) if at.elapsed() > PATIENCE => {
+                    *service = Service::Ended;
+                    return Err(Trouble::Machine(self.no_service(&trouble)));
+                }
+                Err(_) => thread::sleep(SETTLING),
+            }
         }
-        if silent >= TRIALS {
+        if matches!(*service, Service::Ended) {
             let why = "the server does not serve any more; look at what it failed first";
             return Err(Trouble::Machine(why.into()));
         }
-        match self.simple_exchange() {
-            Ok(_) => {
-                self.state.silent.store(0, Ordering::SeqCst);
-                Ok(())
-            }
-            Err(trouble) => {
-                self.state.silent.fetch_add(1, Ordering::SeqCst);
-                Err(Trouble::Machine(self.no_service(&trouble)))
-            }
+        Ok(())
+    }
+
+    /// Notes that the server did not serve a simple exchange.
+    fn note_failure(&self) {
+        let mut service = self.state.service.lock().expect("nobody panics with it");
+        if matches!(*service, Service::Serves) {
+            *service = Service::FailedAt(Instant::now());
         }
     }
 

@@ -303,14 +303,14 @@ static CROWDS: &[Control] = &[
         },
     ),
     control(
-        "resets_the_65th_connection",
+        "resets_the_41st_connection",
         "TIME-7: beyond the maximum, connections may be reset",
-        || has_64_places(Connection::reset),
+        || has_40_places(Connection::reset),
     ),
     control(
-        "closes_the_65th_connection",
+        "closes_the_41st_connection",
         "TIME-7: beyond the maximum, connections may be closed",
-        || has_64_places(Connection::half_close),
+        || has_40_places(Connection::half_close),
     ),
 ];
 
@@ -625,11 +625,10 @@ fn accepts_every(time: Duration) -> Running {
     })
 }
 
-/// Serves 64 connections at most, and closes more of them after `turn_away`. With 40, a connection that
-/// the judge has just closed could take the place of the next.
-fn has_64_places(turn_away: fn(&Connection)) -> Running {
+/// Serves 40 connections at most, and closes more of them after `turn_away`.
+fn has_40_places(turn_away: fn(&Connection)) -> Running {
     accept_by(usual_listener(), move |listener| {
-        let places = Places::new(64);
+        let places = Places::new(LEAST_MAXIMUM);
         for stream in listener.incoming().flatten() {
             let connection = Connection::new(stream, DEADLINE);
             match places.take() {

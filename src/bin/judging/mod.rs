@@ -80,8 +80,8 @@ pub(crate) trait AnyVector: Sync {
     /// What it says about itself.
     fn about(&self) -> About<'_>;
 
-    /// Whether it takes so long that it should begin early.
-    fn is_slow(&self) -> bool;
+    /// Where it stands in the order by which all are judged soonest.
+    fn order(&self) -> impl Ord;
 }
 
 /// The vectors that are judged, and how.
@@ -156,7 +156,7 @@ impl<'a, V: AnyVector> Plan<'a, V> {
             .iter()
             .map(|vector| vector.about().id)
             .collect();
-        self.vectors.sort_by_key(|vector| !vector.is_slow());
+        self.vectors.sort_by(|a, b| a.order().cmp(&b.order()));
         let judge = |vector: &&V| {
             let mut judged = Judged::by(vector.about(), || judge(vector));
             judged.known_to_fail = self.known_to_fail.contains(&judged.id);

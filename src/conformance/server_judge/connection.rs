@@ -15,6 +15,9 @@ use crate::deadline::{Timed, is_time_out};
 /// The number of bytes after which the judge stops reading. It is far more than a reply has.
 const FLOOD: u64 = 65_536;
 
+/// A wait that ends so much later than its time-out shows that this machine stood still.
+const STANDSTILL: Duration = Duration::from_millis(500);
+
 /// How a server ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SeenEnd {
@@ -63,6 +66,8 @@ pub(super) struct Connection {
     pub ended_at: Option<Instant>,
     /// Whether the client could not send all bytes.
     cannot_send: bool,
+    /// Whether this machine stood still while the client waited.
+    stood_still: bool,
 }
 
 impl Connection {
@@ -82,6 +87,7 @@ impl Connection {
             end: None,
             ended_at: None,
             cannot_send: false,
+            stood_still: false,
         })
     }
 
@@ -128,13 +134,16 @@ impl Connection {
         if self.end.is_some() {
             return;
         }
-        let stream = Timed::new(&self.stream, Instant::now() + time);
+        let until = Instant::now() + time;
+        let stream = Timed::new(&self.stream, until);
         self.end = Some(match stream.take(FLOOD).read_to_end(&mut self.received) {
             Ok(count) if count as u64 == FLOOD => SeenEnd::Flood,
             Ok(_) => SeenEnd::Fin,
             Err(error) => error.into(),
         });
-        self.ended_at = Some(Instant::now());
+        let ended_at = Instant::now();
+        self.stood_still = self.end == Some(SeenEnd::TimeOut) && ended_at > until + STANDSTILL;
+        self.ended_at = Some(ended_at);
     }
 
     /// Reads what has come, without waiting.
@@ -190,6 +199,9 @@ impl Connection {
         }
         let is_closed = matches!(end, SeenEnd::Fin | SeenEnd::Error(_));
         let is_right = is_whole && end == SeenEnd::Fin;
+        if self.stood_still {
+            return Err(Trouble::LateJudge);
+        }
         // The server may have been at its deadline.
         if !is_right && is_closed && is_beginning && self.acted_at > self.began_at + LEAST_DEADLINE
         {
