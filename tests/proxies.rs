@@ -18,7 +18,6 @@ mod common {
     pub mod wait;
 }
 
-use std::cmp::Reverse;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -33,7 +32,7 @@ use common::process::Process;
 use common::program::Program;
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
-use upcase::conformance::vectors::{End, Vector, suite};
+use upcase::conformance::vectors::{Vector, suite};
 use upcase::conformance::{ServerJudge, judge_all};
 
 fn main() -> ExitCode {
@@ -155,11 +154,11 @@ fn free_address(ip: Ipv4Addr) -> SocketAddr {
     listener.local_addr().expect("the listener's address")
 }
 
-/// Judges the server at `address` by all vectors. It begins with those that take until the deadline.
+/// Judges the server at `address` by all vectors.
 #[track_caller]
 fn suite_passes(address: SocketAddr) {
     let mut vectors: Vec<&Vector> = suite().vectors.iter().collect();
-    vectors.sort_by_key(|vector| Reverse(vector.expect.end != End::Fin));
+    vectors.sort_by_key(|vector| ServerJudge::order(vector));
     let judge = ServerJudge::new(address);
     let blame = |vector: &&Vector| {
         let judged = judge.judge(vector);
@@ -179,7 +178,7 @@ struct Proxy {
 }
 
 impl Proxy {
-    /// Starts `command`, which shall listen at `address`, and waits until the server answers through it.
+    /// Starts `command`, which listens at `address`, and waits until the server answers through it.
     #[track_caller]
     fn start(command: &mut Command, files: Files, address: SocketAddr) -> Self {
         let output = File::create(files.path("output")).expect("a file for the output");
