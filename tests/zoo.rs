@@ -485,3 +485,28 @@ fn catchers_of_servers() -> Vec<(&'static servers::Fault, Vec<String>)> {
     }
     caught
 }
+
+/// One fault fails many vectors. They name the fault, and not what each of them is about.
+#[test]
+fn most_failures_of_one_fault_name_its_clause() {
+    for (name, clauses) in [
+        ("closes with surplus unread", &["SURPLUS-2"][..]),
+        // A request of 1024 bytes with an LF is complete by its LF.
+        ("waits for a byte after the limit", &["FRAME-2", "REPLY-1"]),
+    ] {
+        let fault = servers::wrong().find(|fault| fault.name == name);
+        let judge = judge_of(fault.expect(name));
+        let areas = ["proc.", "cap.", "reply.", "frame.", "surplus."];
+        let vectors = suite().vectors.iter();
+        let vectors = vectors.filter(|vector| areas.iter().any(|area| vector.id.starts_with(area)));
+        let vectors: Vec<_> = vectors.collect();
+        let judged = judge_all(&vectors, 16, |vector| judge.judge_alone(vector), |_| {});
+        let failed = judged.iter().filter_map(|judged| match judged {
+            Err(NotPassed::Violation(violation)) => Some(&violation.clauses[0][..]),
+            _ => None,
+        });
+        let (named, others): (Vec<_>, Vec<_>) = failed.partition(|clause| clauses.contains(clause));
+        assert!(named.len() > 30, "{name}: {named:?}");
+        assert!(named.len() > 9 * others.len(), "{name}: {others:?}");
+    }
+}

@@ -27,7 +27,7 @@ use super::violation::{Level, NotPassed};
 use cause::{Cause, Finding, Trouble};
 use connection::Connection;
 use room::{ALL, Room};
-use run::{LINES_AT_ONCE, Late, describe, of_other, run};
+use run::{LINES_AT_ONCE, Late, complete_by, describe, of_other, run};
 
 /// The earliest deadline of a connection, counted from when the client began to connect (SPEC TIME-6).
 const LEAST_DEADLINE: Duration = Duration::from_secs(2);
@@ -46,6 +46,9 @@ const SLOW_VECTORS: usize = 10;
 
 /// How long a server that served before is tried again, after it did not serve a simple exchange.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// After how many failures that were confirmed alone the others are believed.
+const CONFIRMED: usize = 10;
 
 /// Time in which the server may see that earlier connections have ended.
 const SETTLING: Duration = Duration::from_millis(300);
@@ -75,6 +78,8 @@ struct State {
     connections: AtomicUsize,
     /// How many vectors the server failed by its slowness.
     slow: AtomicUsize,
+    /// How many failures were confirmed alone.
+    confirmed: AtomicUsize,
     service: Mutex<Service>,
 }
 
@@ -178,10 +183,14 @@ impl ServerJudge {
             let _places = self.state.room.take(places);
             self.judge_between(vector)
         };
-        if !judged.as_ref().is_err_and(Trouble::is_doubtful) {
+        let is_believed = || self.state.confirmed.load(Ordering::SeqCst) >= CONFIRMED;
+        if !judged.as_ref().is_err_and(Trouble::is_doubtful) || is_believed() {
             return judged;
         }
         let _places = self.state.room.take(ALL);
+        if is_believed() {
+            return judged;
+        }
         // A server may hold its maximum for as long as it has not seen that earlier connections have ended.
         let has_many = places == ALL || makes_trouble(vector);
         let attempts = if has_many { ATTEMPTS } else { 1 };
@@ -192,6 +201,9 @@ impl ServerJudge {
             if !again.as_ref().is_err_and(Trouble::is_doubtful) {
                 break;
             }
+        }
+        if matches!(again, Err(Trouble::Server(_))) {
+            self.state.confirmed.fetch_add(1, Ordering::SeqCst);
         }
         match again {
             Err(Trouble::Machine(_)) => judged,
@@ -349,7 +361,7 @@ impl ServerJudge {
                 connection.fail(error, self.timeout);
             }
             connection.read_to_end(self.timeout);
-            connection.judge(reply, "REPLY-1")?;
+            connection.judge(reply, complete_by(request, false))?;
             Ok(connection.opened_at.elapsed() > self.max_delay)
         };
         exchange().map_err(|trouble| of_other(trouble, request))

@@ -141,16 +141,16 @@ impl Finding {
     /// The violation of the vector `about`, whose client sends what `steps` says.
     pub fn violation(self, about: About<'_>, steps: &str) -> Violation {
         let sentence = self.cause.sentence();
-        let mut violation = if self.is_of_other {
-            about.violation(&[], format!("of another client: {sentence}"))
+        let problem = if self.is_of_other {
+            format!("of another client: {sentence}")
         } else {
-            // What is about time is named best by the vector's own clause.
-            let is_of_time = |id: &str| id.starts_with("TIME-");
-            let own_is_better =
-                |clause: &&str| is_of_time(&about.clauses[0]) && !is_of_time(clause);
-            let clause = self.cause.clause().filter(|clause| !own_is_better(clause));
-            about.violation(clause.as_slice(), sentence.into())
+            sentence.into()
         };
+        // What is about time is named best by the vector's own clause.
+        let is_of_time = |id: &str| id.starts_with("TIME-");
+        let own_is_better = |clause: &&str| is_of_time(&about.clauses[0]) && !is_of_time(clause);
+        let clause = self.cause.clause().filter(|clause| !own_is_better(clause));
+        let mut violation = about.violation(clause.as_slice(), problem);
         violation.detail("sent", steps);
         if let Some((expected, received)) = &self.bytes {
             violation.compare(expected, received);

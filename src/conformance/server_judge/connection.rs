@@ -207,16 +207,18 @@ impl Connection {
         {
             return Err(Trouble::LateJudge);
         }
+        // A server that closes at its deadline has waited for something that does not come.
+        let is_silent = received.is_empty() && !self.ended_early();
         let cause = match end {
             SeenEnd::Fin if is_whole => return Ok(()),
             SeenEnd::Flood => Cause::Endless,
             _ if !is_beginning => Cause::Wrong,
             _ if self.cannot_send => Cause::CannotSend,
+            _ if is_silent => Cause::Silence(complete_by),
             SeenEnd::Fin if received.is_empty() => Cause::NoReply,
             SeenEnd::Fin => Cause::Wrong,
             SeenEnd::Error(_) if is_whole => Cause::ResetAfterReply,
             SeenEnd::Error(_) => Cause::ResetBeforeReply,
-            SeenEnd::TimeOut if received.is_empty() => Cause::Silence(complete_by),
             SeenEnd::TimeOut if is_whole => Cause::NoEnd,
             SeenEnd::TimeOut => Cause::PartOfReply,
         };

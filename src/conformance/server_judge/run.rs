@@ -215,7 +215,7 @@ impl<'a> Run<'a> {
     /// Reads to the end, and compares what was seen with what is expected.
     fn finish(&mut self) -> Result<(), Trouble> {
         let (time, close_by) = (self.time_left(), self.close_by());
-        let complete_by = self.complete_by();
+        let complete_by = complete_by(&self.sent, self.half_closed);
         let vector = self.vector;
         let expected = &vector.expect.reply[..];
         let connection = self.own()?;
@@ -245,17 +245,6 @@ impl<'a> Run<'a> {
             return Err(self.found(Cause::KeptOpen));
         }
         Ok(())
-    }
-
-    /// The clause that says why the request is complete and must be answered.
-    fn complete_by(&self) -> &'static str {
-        if self.sent.contains(&b'\n') {
-            "REPLY-1"
-        } else if self.half_closed && self.sent.len() < LIMIT {
-            "FRAME-3"
-        } else {
-            "FRAME-2"
-        }
     }
 
     /// Opens other connections.
@@ -336,7 +325,7 @@ impl<'a> Run<'a> {
         for (mut connection, (request, reply)) in connections.into_iter().zip(exchanges) {
             connection.read_to_end(self.judge.timeout);
             is_late |= completed_at.elapsed() > self.judge.max_delay;
-            let judged = connection.judge(reply, "REPLY-1");
+            let judged = connection.judge(reply, complete_by(request, false));
             judged.map_err(|trouble| of_other(trouble, request))?;
         }
         Ok(is_late)
@@ -389,6 +378,17 @@ impl<'a> Run<'a> {
             connection.read_to_end(end.saturating_duration_since(Instant::now()));
         }
         found
+    }
+}
+
+/// The clause that says why a request is complete, and must be answered, after `sent`.
+pub(super) fn complete_by(sent: &[u8], half_closed: bool) -> &'static str {
+    if sent[..LIMIT.min(sent.len())].contains(&b'\n') {
+        "REPLY-1"
+    } else if half_closed && sent.len() < LIMIT {
+        "FRAME-3"
+    } else {
+        "FRAME-2"
     }
 }
 
