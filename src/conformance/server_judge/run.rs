@@ -297,11 +297,14 @@ impl<'a> Run<'a> {
                 continue;
             }
             opened.push(self.judge.send(text)?);
-            // The server may not see at once that a simple exchange has ended.
+            // The server may not see at once that a simple exchange has ended. So none is made when the
+            // maximum is near, and it is given a moment instead.
             let has_room = self.stalled.len() + opened.len() + 2 * GROUP < HELD;
             let is_group = opened.len() % GROUP == 0;
-            if has_room && is_group && began_at.elapsed() < MAKING_SURE {
+            if is_group && has_room && began_at.elapsed() < MAKING_SURE {
                 self.note_late(self.judge.simple_exchange()?);
+            } else if is_group {
+                thread::sleep(BETWEEN);
             }
         }
         Ok(opened)
