@@ -13,6 +13,7 @@ mod common {
 
 use std::fs::{self, File};
 use std::io::Read;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
     let trials = vec![
         trial(right_server_passes, []),
         trial(wrong_server_fails_by_causes, []),
+        trial(wrong_protocol_is_shown_by_what_came, []),
+        trial(silent_server_is_given_up_early, []),
         trial(areas_clauses_and_ids_choose, []),
         trial(listing_needs_no_server, []),
         trial(unknown_words_are_wrong_usage, []),
@@ -220,6 +223,34 @@ fn wrong_server_fails_by_causes() {
         words.any(|word| word == vector.id)
     });
     assert_eq!(named.count(), total, "{printed}");
+}
+
+/// What a server of another protocol sends is shown. It does not keep vectors from being judged.
+fn wrong_protocol_is_shown_by_what_came() {
+    let server = serve(|_| b"SSH-2.0".to_vec()).unwrap();
+    judge_server(&server, &["proc"])
+        .code(1)
+        .stdout(contains(". PROC-1: the bytes are wrong ("))
+        .stdout(contains(
+            "\n     expected b'HELLO'\n     received b'SSH-2.0'\n",
+        ))
+        .stdout(contains("not judged").not());
+}
+
+/// A server that accepts connections and never replies fails a few vectors. By the others it is not
+/// judged, and that is said.
+fn silent_server_is_given_up_early() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    judge(["server", &address, "proc", "trim", "cap"])
+        .code(1)
+        .stdout(contains(
+            ". REPLY-1: the request is complete, but the server sends nothing (",
+        ))
+        .stdout(contains(
+            "not judged: the server is too slow for a simple exchange, and failed at least ",
+        ))
+        .stdout(contains(" 0 passed, "));
 }
 
 /// The IDs that are listed for these arguments.

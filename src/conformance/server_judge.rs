@@ -264,13 +264,14 @@ impl ServerJudge {
 
     /// Fails if a slow server has failed enough vectors.
     fn look_for_slowness(&self) -> Result<(), Trouble> {
-        match self.state.slow.load(Ordering::SeqCst) {
-            ..SLOW_VECTORS => Ok(()),
-            failed => Err(Trouble::Machine(format!(
-                "the server is too slow for a simple exchange, and failed {failed} vectors for such a \
-                 reason; mend this first"
-            ))),
+        if self.state.slow.load(Ordering::SeqCst) < SLOW_VECTORS {
+            return Ok(());
         }
+        // The same for all vectors, so that they are one group.
+        Err(Trouble::Machine(format!(
+            "the server is too slow for a simple exchange, and failed at least {SLOW_VECTORS} vectors \
+             for such a reason; mend this first"
+        )))
     }
 
     /// Why the server serves nothing, in one line.
