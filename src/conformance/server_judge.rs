@@ -7,7 +7,7 @@
 //! - A server is not blamed for what this machine lacks, nor if the judge acts so late that the
 //!   server may have been at its deadline.
 //! - Vectors are judged side by side if the server serves several connections at once. What may be
-//!   due to that is judged again alone.
+//!   due to that is judged again alone, unless many slow failures were confirmed before.
 //! - A server that does not serve a simple exchange in time is not waited for again and again.
 
 mod cause;
@@ -44,10 +44,14 @@ const REPEATING: Duration = Duration::from_secs(10);
 /// How many vectors a server may fail by its slowness, if it is too slow for a simple exchange as well.
 const SLOW_VECTORS: usize = 10;
 
-/// How long a server that served before is tried again, after it did not serve a simple exchange.
+/// How long a server that served before is tried again at least, after it did not serve a simple exchange.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// After how many failures that were confirmed alone the others are believed.
+/// How many times it is tried again at least.
+const TRIALS: usize = 3;
+
+/// After how many slow failures that were confirmed alone the others are believed: to confirm them takes
+/// long.
 const CONFIRMED: usize = 10;
 
 /// Time in which the server may see that earlier connections have ended.
@@ -78,7 +82,7 @@ struct State {
     connections: AtomicUsize,
     /// How many vectors the server failed by its slowness.
     slow: AtomicUsize,
-    /// How many failures were confirmed alone.
+    /// How many slow failures were confirmed alone.
     confirmed: AtomicUsize,
     service: Mutex<Service>,
 }
@@ -88,8 +92,8 @@ struct State {
 enum Service {
     #[default]
     Serves,
-    /// It did not serve a simple exchange then.
-    FailedAt(Instant),
+    /// It did not serve a simple exchange.
+    HasFailed,
     /// It is not tried again.
     Ended,
 }
@@ -140,7 +144,7 @@ impl ServerJudge {
     /// Why the server did not pass.
     pub fn judge(&self, vector: &Vector) -> Result<(), NotPassed> {
         let judged = self.judge_in_turn(vector);
-        if matches!(&judged, Err(Trouble::Server(finding)) if finding.cause.is_slow()) {
+        if judged.as_ref().is_err_and(Trouble::is_slow) {
             self.state.slow.fetch_add(1, Ordering::SeqCst);
         }
         judged.map_err(|trouble| not_passed(trouble, vector))
@@ -176,14 +180,17 @@ impl ServerJudge {
         };
         if !served {
             let _places = self.state.room.take(places);
-            self.look_for_slowness()?;
+            if first.simple.as_ref().is_err_and(Trouble::is_slow) {
+                self.look_for_slowness()?;
+            }
             return self.try_times(vector);
         }
         let judged = {
             let _places = self.state.room.take(places);
             self.judge_between(vector)
         };
-        let is_believed = || self.state.confirmed.load(Ordering::SeqCst) >= CONFIRMED;
+        let is_slow = judged.as_ref().is_err_and(Trouble::is_slow);
+        let is_believed = || is_slow && self.state.confirmed.load(Ordering::SeqCst) >= CONFIRMED;
         if !judged.as_ref().is_err_and(Trouble::is_doubtful) || is_believed() {
             return judged;
         }
@@ -202,7 +209,7 @@ impl ServerJudge {
                 break;
             }
         }
-        if matches!(again, Err(Trouble::Server(_))) {
+        if again.as_ref().is_err_and(Trouble::is_slow) {
             self.state.confirmed.fetch_add(1, Ordering::SeqCst);
         }
         match again {
@@ -237,13 +244,17 @@ impl ServerJudge {
     /// Fails if a server that has stopped to serve does not serve again soon.
     fn look_for_service(&self) -> Result<(), Trouble> {
         let mut service = self.state.service.lock().expect("nobody panics with it");
-        while let Service::FailedAt(at) = *service {
+        let (began_at, mut trials) = (Instant::now(), 0);
+        while matches!(*service, Service::HasFailed) {
+            trials += 1;
+            let is_last = trials >= TRIALS && began_at.elapsed() > PATIENCE;
             match self.simple_exchange() {
                 Ok(_) => *service = Service::Serves,
-                Err(trouble) if at.elapsed() > PATIENCE => {
+                Err(trouble @ Trouble::Server(_)) if is_last => {
                     *service = Service::Ended;
                     return Err(Trouble::Machine(self.no_service(&trouble)));
                 }
+                Err(trouble) if is_last => return Err(trouble),
                 Err(_) => thread::sleep(SETTLING),
             }
         }
@@ -258,7 +269,7 @@ impl ServerJudge {
     fn note_failure(&self) {
         let mut service = self.state.service.lock().expect("nobody panics with it");
         if matches!(*service, Service::Serves) {
-            *service = Service::FailedAt(Instant::now());
+            *service = Service::HasFailed;
         }
     }
 

@@ -906,6 +906,19 @@ const OTHERS: &[Fault] = &[
         },
     ),
     fault(
+        "closes a connection for each that failed",
+        &["time.resets-within-a-request"],
+        |c| match c.request() {
+            None => c.memory.text().push(b'x'),
+            Some(request) => {
+                let pays = c.memory.text().pop().is_some();
+                if !pays {
+                    c.finish(&process(&request));
+                }
+            }
+        },
+    ),
+    fault(
         "stops at a deadline",
         &["time.failed-one-costs-no-other"],
         |c| match c.request() {

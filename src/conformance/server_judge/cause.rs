@@ -148,7 +148,10 @@ impl Finding {
         };
         // What is about time is named best by the vector's own clause.
         let is_of_time = |id: &str| id.starts_with("TIME-");
-        let own_is_better = |clause: &&str| is_of_time(&about.clauses[0]) && !is_of_time(clause);
+        let own_is_better = |clause: &&str| {
+            let is_about_others = self.is_of_other && self.cause != Cause::TurnedAway;
+            is_of_time(&about.clauses[0]) && (is_about_others || !is_of_time(clause))
+        };
         let clause = self.cause.clause().filter(|clause| !own_is_better(clause));
         let mut violation = about.violation(clause.as_slice(), problem);
         violation.detail("sent", steps);
@@ -214,6 +217,11 @@ impl Trouble {
             _ => "",
         };
         Self::Machine(format!("this machine cannot {what}: {error}{cure}"))
+    }
+
+    /// Whether it is the server's, and shows only after some time.
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::Server(finding) if finding.cause.is_slow())
     }
 
     /// Whether another attempt may show that the server is right.

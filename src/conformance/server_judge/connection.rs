@@ -67,7 +67,7 @@ pub(super) struct Connection {
     /// Whether the client could not send all bytes.
     cannot_send: bool,
     /// Whether this machine stood still while the client waited.
-    stood_still: bool,
+    pub stood_still: bool,
 }
 
 impl Connection {
@@ -208,7 +208,7 @@ impl Connection {
             return Err(Trouble::LateJudge);
         }
         // A server that closes at its deadline has waited for something that does not come.
-        let is_silent = received.is_empty() && !self.ended_early();
+        let is_silent = !is_whole && received.is_empty() && !self.ended_early();
         let cause = match end {
             SeenEnd::Fin if is_whole => return Ok(()),
             SeenEnd::Flood => Cause::Endless,

@@ -19,7 +19,7 @@ const GROUP: usize = 4;
 /// How long the judge goes on making sure. A slow server would be at its deadline meanwhile.
 const MAKING_SURE: Duration = Duration::from_millis(500);
 
-/// How many connections are opened and ended before the server is given time for them.
+/// How many connections are ended before the server is given time to see it.
 const MANY: usize = 16;
 
 /// How long the judge waits until it makes sure again.
@@ -96,8 +96,8 @@ impl<'a> Run<'a> {
                 Step::Other { other, times } => {
                     for time in 1..=*times {
                         self.open(other)?;
-                        if time % MANY == 0 || time == *times {
-                            self.catch_up(other);
+                        if time % MANY == 0 {
+                            self.give_time(other, time < *times);
                         }
                     }
                 }
@@ -108,12 +108,16 @@ impl<'a> Run<'a> {
         self.finish()
     }
 
-    /// Waits until the server serves again after connections that the client has ended. Until it has seen
-    /// their ends, it may hold its maximum.
-    fn catch_up(&mut self, other: &Other) {
-        let is_ended = matches!(other, Other::Reset(_) | Other::Close(_));
+    /// Gives the server time to see that many connections were ended by the client. Until then it may
+    /// hold its maximum. Only if `more` of them follow, it is asked: what it answers next is what the
+    /// vector is about.
+    fn give_time(&mut self, other: &Other, more: bool) {
+        if !matches!(other, Other::Reset(_) | Other::Close(_)) {
+            return;
+        }
         let began_at = Instant::now();
-        while is_ended && began_at.elapsed() < MAKING_SURE {
+        thread::sleep(BETWEEN);
+        while more && began_at.elapsed() < MAKING_SURE {
             if let Ok(is_late) = self.judge.simple_exchange() {
                 return self.note_late(is_late);
             }
@@ -226,6 +230,9 @@ impl<'a> Run<'a> {
         self.look_for_early_end()?;
         if may_be_empty && is_empty {
             if !is_closed {
+                if self.own()?.stood_still {
+                    return Err(Trouble::LateJudge);
+                }
                 return Err(self.found(Cause::NotClosed));
             }
         } else if self.complete_at.is_none() {
