@@ -173,6 +173,27 @@ fn several_clients_are_judged_at_the_same_time() {
     });
 }
 
+#[test]
+fn client_that_hangs_each_time_is_run_once() {
+    let file = std::env::temp_dir().join(format!("upcase-runs-{}", std::process::id()));
+    let script = format!("echo >> {}; exec sleep 60", file.display());
+    let judge = judge(&["sh", "-c", &script]);
+    let judge_one = || {
+        let judged = judge.judge(vector("message.hello"));
+        assert!(matches!(judged, Err(NotPassed::Violation(_))), "{judged:?}");
+    };
+    let runs = || std::fs::read(&file).expect("the runs").len();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(judge_one);
+        }
+    });
+    assert_eq!(runs(), 5 * 3);
+    judge_one();
+    assert_eq!(runs(), 5 * 3 + 1);
+    std::fs::remove_file(&file).expect("removed");
+}
+
 /// The list of hosts is the client's alone.
 #[test]
 fn hosts_of_this_machine_stay_as_they_are() {

@@ -14,6 +14,7 @@ mod server;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
@@ -40,6 +41,9 @@ const MAX_CONNECTIONS: usize = 64;
 /// How many times a vector is judged as long as this machine may be the cause of a delay.
 const ATTEMPTS: usize = 3;
 
+/// How many vectors a client must fail by lateness until its lateness is believed at once.
+const CONFIRMED: usize = 5;
+
 /// How many bytes of standard error are shown.
 const SHOWN: usize = 400;
 
@@ -53,12 +57,14 @@ const SHOWN: usize = 400;
 /// The client writes the bytes of the reply and nothing else to standard output, and exits with 0. Or
 /// it says on standard error why there is no reply, writes nothing to standard output, and exits with
 /// another code.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ClientJudge {
     /// The program and its arguments.
     command: Vec<OsString>,
     /// What the client promises for a whole exchange (SPEC CLIENT-8).
     pub deadline: Duration,
+    /// How many vectors it failed by lateness.
+    late: AtomicUsize,
 }
 
 impl ClientJudge {
@@ -68,6 +74,7 @@ impl ClientJudge {
         Self {
             command,
             deadline: Duration::from_secs(10),
+            late: AtomicUsize::new(0),
         }
     }
 
@@ -92,16 +99,22 @@ impl ClientJudge {
         let mut attempt = 1;
         loop {
             let run = self.run(vector).map_err(NotPassed::NotJudged)?;
-            match run.fault(vector) {
-                None => return Ok(()),
-                // A machine may be slow, so lateness counts only if it comes every time.
-                Some(fault) if fault.is_late() && attempt < ATTEMPTS => attempt += 1,
-                Some(fault) => {
-                    let mut violation = run.violation(vector, &fault);
-                    violation.detail("command", self.describe());
-                    return Err(NotPassed::Violation(violation));
-                }
+            let Some(fault) = run.fault(vector) else {
+                return Ok(());
+            };
+            // A machine may be slow, so lateness counts only if it comes every time.
+            let is_late = fault.is_late() || run.finished.status.is_none();
+            let is_believed = self.late.load(Ordering::Relaxed) >= CONFIRMED;
+            if is_late && attempt < ATTEMPTS && !is_believed {
+                attempt += 1;
+                continue;
             }
+            if is_late {
+                self.late.fetch_add(1, Ordering::Relaxed);
+            }
+            let mut violation = run.violation(vector, &fault);
+            violation.detail("command", self.describe());
+            return Err(NotPassed::Violation(violation));
         }
     }
 

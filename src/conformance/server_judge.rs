@@ -27,7 +27,7 @@ use super::violation::{Level, NotPassed};
 use cause::{Cause, Finding, Trouble};
 use connection::Connection;
 use room::{ALL, Room};
-use run::{LINES_AT_ONCE, Late, complete_by, describe, of_other, run};
+use run::{LINES_AT_ONCE, Late, describe, of_other, run};
 
 /// The earliest deadline of a connection, counted from when the client began to connect (SPEC TIME-6).
 const LEAST_DEADLINE: Duration = Duration::from_secs(2);
@@ -373,7 +373,7 @@ impl ServerJudge {
                 connection.fail(error, self.timeout);
             }
             connection.read_to_end(self.timeout);
-            connection.judge(reply, complete_by(request, false))?;
+            connection.judge(reply)?;
             Ok(connection.opened_at.elapsed() > self.max_delay)
         };
         exchange().map_err(|trouble| of_other(trouble, request))

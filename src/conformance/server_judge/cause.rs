@@ -23,8 +23,10 @@ pub(super) enum Cause {
     NoEnd,
     Endless,
     Late,
-    ResetBeforeReply,
-    ResetAfterReply,
+    /// The clause depends on whether there were surplus bytes.
+    ResetBeforeReply(&'static str),
+    /// As before.
+    ResetAfterReply(&'static str),
     CannotSend,
     NotClosed,
     KeptOpen,
@@ -53,8 +55,8 @@ impl Cause {
             Self::NoEnd => "the reply is right, but the server does not end its side of the stream",
             Self::Endless => "the server sends without end",
             Self::Late => "the reply or its end comes too late, each time",
-            Self::ResetBeforeReply => "a reset comes before the whole reply",
-            Self::ResetAfterReply => {
+            Self::ResetBeforeReply(_) => "a reset comes before the whole reply",
+            Self::ResetAfterReply(_) => {
                 "the reply is right, but then a reset comes instead of the end"
             }
             Self::CannotSend => "the connection fails while the client sends",
@@ -75,10 +77,11 @@ impl Cause {
             Self::EarlyByte | Self::ByteWhileStalled => "REPLY-1",
             Self::EarlyEnd => "TIME-6",
             Self::AnswersIncomplete => "TIME-2",
-            Self::Silence(clause) => clause,
+            Self::Silence(clause)
+            | Self::ResetBeforeReply(clause)
+            | Self::ResetAfterReply(clause) => clause,
             Self::PartOfReply | Self::NoEnd | Self::Endless => "REPLY-2",
             Self::Late => "REPLY-4",
-            Self::ResetBeforeReply | Self::ResetAfterReply => "SURPLUS-2",
             Self::NotClosed | Self::KeptOpen => "TIME-1",
             Self::CannotSend | Self::NoReply | Self::FailsAfterwards | Self::Wrong => return None,
         })
@@ -100,7 +103,7 @@ impl Cause {
                 | Self::TurnedAway
                 | Self::EarlyEnd
                 | Self::NoReply
-                | Self::ResetBeforeReply
+                | Self::ResetBeforeReply(_)
                 | Self::CannotSend
                 | Self::FailsAfterwards
                 | Self::KeptOpen
@@ -140,12 +143,6 @@ impl Finding {
 
     /// The violation of the vector `about`, whose client sends what `steps` says.
     pub fn violation(self, about: About<'_>, steps: &str) -> Violation {
-        let sentence = self.cause.sentence();
-        let problem = if self.is_of_other {
-            format!("of another client: {sentence}")
-        } else {
-            sentence.into()
-        };
         // What is about time is named best by the vector's own clause.
         let is_of_time = |id: &str| id.starts_with("TIME-");
         let own_is_better = |clause: &&str| {
@@ -153,7 +150,7 @@ impl Finding {
             is_of_time(&about.clauses[0]) && (is_about_others || !is_of_time(clause))
         };
         let clause = self.cause.clause().filter(|clause| !own_is_better(clause));
-        let mut violation = about.violation(clause.as_slice(), problem);
+        let mut violation = about.violation(clause.as_slice(), self.cause.sentence().into());
         violation.detail("sent", steps);
         if let Some((expected, received)) = &self.bytes {
             violation.compare(expected, received);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
+use super::super::reference::{self, LIMIT};
 use super::cause::{Cause, Finding, Trouble, is_of_the_server};
 use super::{LEAST_DEADLINE, NOT_CLOSED_BEFORE};
 use crate::deadline::{Timed, is_time_out};
@@ -61,6 +62,9 @@ pub(super) struct Connection {
     pub opened_at: Instant,
     /// When the client last began to send something or to end its side.
     acted_at: Instant,
+    /// The first bytes that the client has sent: one more than a request has at most.
+    sent: Vec<u8>,
+    half_closed: bool,
     pub received: Vec<u8>,
     pub end: Option<SeenEnd>,
     pub ended_at: Option<Instant>,
@@ -83,6 +87,8 @@ impl Connection {
             began_at,
             opened_at,
             acted_at: opened_at,
+            sent: Vec::new(),
+            half_closed: false,
             received: Vec::new(),
             end: None,
             ended_at: None,
@@ -94,12 +100,15 @@ impl Connection {
     /// Sends `bytes` within `time`.
     pub fn write(&mut self, bytes: &[u8], time: Duration) -> io::Result<()> {
         self.acted_at = Instant::now();
+        let room = LIMIT + 1 - self.sent.len();
+        self.sent.extend(&bytes[..bytes.len().min(room)]);
         Timed::new(&self.stream, self.acted_at + time).write_all(bytes)
     }
 
     /// Ends the client's side of the stream.
     pub fn half_close(&mut self) -> io::Result<()> {
         self.acted_at = Instant::now();
+        self.half_closed = true;
         self.stream.shutdown(Shutdown::Write)
     }
 
@@ -181,9 +190,36 @@ impl Connection {
         }
     }
 
-    /// Judges what was received until the end of the stream. `complete_by` is the clause that says why
-    /// the request is complete.
-    pub fn judge(&self, expected: &[u8], complete_by: &'static str) -> Result<(), Trouble> {
+    /// The request, if it is complete.
+    fn request(&self) -> Option<Vec<u8>> {
+        reference::request(&self.sent, self.half_closed)
+    }
+
+    /// Whether the request is complete.
+    pub fn is_complete(&self) -> bool {
+        self.request().is_some()
+    }
+
+    /// Whether bytes follow the request.
+    fn has_surplus(&self) -> bool {
+        self.request()
+            .is_some_and(|request| request.len() < self.sent.len())
+    }
+
+    /// The clause that says why the request is complete, and must be answered.
+    fn complete_by(&self) -> &'static str {
+        let request = self.request().unwrap_or_default();
+        if request.ends_with(b"\n") {
+            "REPLY-1"
+        } else if request.len() < LIMIT {
+            "FRAME-3"
+        } else {
+            "FRAME-2"
+        }
+    }
+
+    /// Judges what was received until the end of the stream, after a complete request.
+    pub fn judge(&self, expected: &[u8]) -> Result<(), Trouble> {
         let received = &self.received[..];
         let is_beginning = expected.starts_with(received);
         let is_whole = received == expected;
@@ -209,16 +245,22 @@ impl Connection {
         }
         // A server that closes at its deadline has waited for something that does not come.
         let is_silent = !is_whole && received.is_empty() && !self.ended_early();
+        // Surplus bytes that are not read make a close a reset.
+        let reset_against = if self.has_surplus() {
+            "SURPLUS-2"
+        } else {
+            "REPLY-2"
+        };
         let cause = match end {
             SeenEnd::Fin if is_whole => return Ok(()),
             SeenEnd::Flood => Cause::Endless,
             _ if !is_beginning => Cause::Wrong,
             _ if self.cannot_send => Cause::CannotSend,
-            _ if is_silent => Cause::Silence(complete_by),
+            _ if is_silent => Cause::Silence(self.complete_by()),
             SeenEnd::Fin if received.is_empty() => Cause::NoReply,
             SeenEnd::Fin => Cause::Wrong,
-            SeenEnd::Error(_) if is_whole => Cause::ResetAfterReply,
-            SeenEnd::Error(_) => Cause::ResetBeforeReply,
+            SeenEnd::Error(_) if is_whole => Cause::ResetAfterReply(reset_against),
+            SeenEnd::Error(_) => Cause::ResetBeforeReply(reset_against),
             SeenEnd::TimeOut if is_whole => Cause::NoEnd,
             SeenEnd::TimeOut => Cause::PartOfReply,
         };

@@ -5,7 +5,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::reference::{self, LIMIT};
+use super::super::reference;
 use super::super::vectors::{End, Other, Step, Vector};
 use super::super::violation::excerpt;
 use super::ServerJudge;
@@ -49,8 +49,6 @@ pub(super) fn run(judge: &ServerJudge, vector: &Vector) -> Result<Option<Late>, 
         judge,
         vector,
         connection: None,
-        sent: Vec::new(),
-        half_closed: false,
         complete_at: None,
         late: None,
         stalled: Vec::new(),
@@ -69,9 +67,6 @@ struct Run<'a> {
     vector: &'a Vector,
     /// The vector's own connection, as soon as it is needed.
     connection: Option<Connection>,
-    /// The first bytes that the client has sent, as many as a request has at most.
-    sent: Vec<u8>,
-    half_closed: bool,
     /// When the request was complete and the judge could read.
     complete_at: Option<Instant>,
     late: Option<Late>,
@@ -162,10 +157,7 @@ impl<'a> Run<'a> {
             connection.fail(error, time);
         }
         let has_come = connection.received.len() > before;
-        self.half_closed |= matches!(step, Step::HalfClose);
-        let room = LIMIT - self.sent.len();
-        self.sent.extend(&bytes[..room.min(bytes.len())]);
-        if reference::request(&self.sent, self.half_closed).is_some() {
+        if connection.is_complete() {
             self.complete_at.get_or_insert_with(Instant::now);
         }
         if has_come && self.complete_at.is_none() {
@@ -219,7 +211,6 @@ impl<'a> Run<'a> {
     /// Reads to the end, and compares what was seen with what is expected.
     fn finish(&mut self) -> Result<(), Trouble> {
         let (time, close_by) = (self.time_left(), self.close_by());
-        let complete_by = complete_by(&self.sent, self.half_closed);
         let vector = self.vector;
         let expected = &vector.expect.reply[..];
         let connection = self.own()?;
@@ -239,7 +230,7 @@ impl<'a> Run<'a> {
             return Err(self.found(Cause::AnswersIncomplete));
         } else {
             let connection = self.own()?;
-            connection.judge(expected, complete_by)?;
+            connection.judge(expected)?;
             let ended_at = connection.ended_at;
             let delay = (ended_at.zip(self.complete_at))
                 .map(|(end, complete)| end.saturating_duration_since(complete));
@@ -335,7 +326,7 @@ impl<'a> Run<'a> {
         for (mut connection, (request, reply)) in connections.into_iter().zip(exchanges) {
             connection.read_to_end(self.judge.timeout);
             is_late |= completed_at.elapsed() > self.judge.max_delay;
-            let judged = connection.judge(reply, complete_by(request, false));
+            let judged = connection.judge(reply);
             judged.map_err(|trouble| of_other(trouble, request))?;
         }
         Ok(is_late)
@@ -388,17 +379,6 @@ impl<'a> Run<'a> {
             connection.read_to_end(end.saturating_duration_since(Instant::now()));
         }
         found
-    }
-}
-
-/// The clause that says why a request is complete, and must be answered, after `sent`.
-pub(super) fn complete_by(sent: &[u8], half_closed: bool) -> &'static str {
-    if sent[..LIMIT.min(sent.len())].contains(&b'\n') {
-        "REPLY-1"
-    } else if half_closed && sent.len() < LIMIT {
-        "FRAME-3"
-    } else {
-        "FRAME-2"
     }
 }
 
