@@ -17,6 +17,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use assert_cmd::assert::Assert;
 use assert_cmd::cargo::{cargo_bin, cargo_bin_cmd};
@@ -32,6 +34,7 @@ use predicates::str::{contains, ends_with, is_empty, is_match, starts_with};
 use upcase::conformance::client_vectors::{self, ClientVector};
 use upcase::conformance::report::{Judged, Report, Role, Verdict};
 use upcase::conformance::vectors::suite;
+use upcase::process;
 
 fn main() -> ExitCode {
     let trials = vec![
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         trial(wrong_server_fails_by_causes, []),
         trial(wrong_protocol_is_shown_by_what_came, []),
         trial(silent_server_is_given_up_early, []),
+        trial(slow_server_is_judged_by_few_exchanges, []),
         trial(areas_clauses_and_ids_choose, []),
         trial(listing_needs_no_server, []),
         trial(unknown_words_are_wrong_usage, []),
@@ -251,6 +255,18 @@ fn silent_server_is_given_up_early() {
             "not judged: the server is too slow for a simple exchange, and failed at least ",
         ))
         .stdout(contains(" 0 passed, "));
+}
+
+/// A vector of 42 exchanges would take long with a server that needs 0.6 s for each.
+fn slow_server_is_judged_by_few_exchanges() {
+    let server = serve(|request| {
+        thread::sleep(Duration::from_millis(600));
+        process(request)
+    });
+    judge_server(&server.unwrap(), &["proc.hello", "proc.lengths"])
+        .code(1)
+        .stdout(contains("not judged: the server needs "))
+        .stdout(contains("2 vectors: 1 passed, 0 failed, 1 not judged\n"));
 }
 
 /// The IDs that are listed for these arguments.

@@ -41,6 +41,12 @@ const ATTEMPTS: usize = 3;
 /// How long a vector is repeated. A slow server is judged by fewer repetitions.
 const REPEATING: Duration = Duration::from_secs(10);
 
+/// From when on a server is slow that needs this long for a simple exchange (SPEC REPLY-4 allows a second).
+const SLOW: Duration = Duration::from_millis(500);
+
+/// How many exchanges a vector may have to be judged for a slow server.
+const FEW_EXCHANGES: usize = 4;
+
 /// How many vectors a server may fail by its slowness, if it is too slow for a simple exchange as well.
 const SLOW_VECTORS: usize = 10;
 
@@ -102,6 +108,8 @@ enum Service {
 struct First {
     /// A simple exchange.
     simple: Result<(), Trouble>,
+    /// How long simple exchanges took, if each was slow.
+    slow: Option<Duration>,
     /// Whether it served another connection while one waited.
     serves_several: bool,
 }
@@ -173,6 +181,14 @@ impl ServerJudge {
             Err(Trouble::Server(finding)) if finding.cause != Cause::NoConnection => false,
             Err(trouble) => return Err(Trouble::Machine(self.no_service(trouble))),
         };
+        if let Some(time) = first.slow
+            && vector.exchanges().count() * vector.repeat > FEW_EXCHANGES
+        {
+            return Err(Trouble::Machine(format!(
+                "the server needs {time:.1?} for a simple exchange, so it is not judged by vectors with \
+                 more than {FEW_EXCHANGES} exchanges; make it faster first"
+            )));
+        }
         let places = if first.serves_several {
             places(vector)
         } else {
@@ -189,8 +205,11 @@ impl ServerJudge {
             let _places = self.state.room.take(places);
             self.judge_between(vector)
         };
-        let is_slow = judged.as_ref().is_err_and(Trouble::is_slow);
-        let is_believed = || is_slow && self.state.confirmed.load(Ordering::SeqCst) >= CONFIRMED;
+        let takes_long = |judged: &Result<(), Trouble>| {
+            (judged.as_ref()).is_err_and(|trouble| trouble.is_slow() || first.slow.is_some())
+        };
+        let is_believed =
+            || takes_long(&judged) && self.state.confirmed.load(Ordering::SeqCst) >= CONFIRMED;
         if !judged.as_ref().is_err_and(Trouble::is_doubtful) || is_believed() {
             return judged;
         }
@@ -209,7 +228,7 @@ impl ServerJudge {
                 break;
             }
         }
-        if again.as_ref().is_err_and(Trouble::is_slow) {
+        if takes_long(&again) {
             self.state.confirmed.fetch_add(1, Ordering::SeqCst);
         }
         match again {
@@ -392,6 +411,11 @@ fn not_passed(trouble: Trouble, vector: &Vector) -> NotPassed {
 impl First {
     fn of(judge: &ServerJudge) -> Self {
         let simple = judge.try_times(&simple());
+        let slow = if simple.as_ref().is_err_and(|trouble| !trouble.is_late()) {
+            None
+        } else {
+            least_time(judge).filter(|time| *time > SLOW)
+        };
         let waiting = judge.connect();
         // A server that is too slow is given up soon, so that it does not matter.
         let serves_several = simple.as_ref().is_err_and(Trouble::is_doubtful)
@@ -401,9 +425,26 @@ impl First {
         drop(waiting);
         Self {
             simple,
+            slow,
             serves_several,
         }
     }
+}
+
+/// How long a simple exchange takes. Exchanges that are slow are made again, because a machine may be slow.
+fn least_time(judge: &ServerJudge) -> Option<Duration> {
+    let mut least = None;
+    for _ in 0..ATTEMPTS {
+        let began_at = Instant::now();
+        if judge.simple_exchange().is_ok() {
+            let time = began_at.elapsed();
+            least = Some(least.map_or(time, |least| time.min(least)));
+        }
+        if least.is_some_and(|time| time <= SLOW) {
+            break;
+        }
+    }
+    least
 }
 
 /// The request and the reply of a simple exchange.

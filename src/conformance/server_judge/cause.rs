@@ -221,6 +221,11 @@ impl Trouble {
         matches!(self, Self::Server(finding) if finding.cause.is_slow())
     }
 
+    /// Whether only the time of the server's reply is wrong.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Server(finding) if finding.cause == Cause::Late)
+    }
+
     /// Whether another attempt may show that the server is right.
     pub fn is_doubtful(&self) -> bool {
         match self {
