@@ -257,10 +257,10 @@ fn silent_server_is_given_up_early() {
         .stdout(contains(" 0 passed, "));
 }
 
-/// A vector of 42 exchanges would take long with a server that needs 0.6 s for each.
+/// A vector of 42 exchanges would take long with a server that needs 1.1 s for each.
 fn slow_server_is_judged_by_few_exchanges() {
     let server = serve(|request| {
-        thread::sleep(Duration::from_millis(600));
+        thread::sleep(Duration::from_millis(1100));
         process(request)
     });
     judge_server(&server.unwrap(), &["proc.hello", "proc.lengths"])
