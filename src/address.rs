@@ -4,9 +4,7 @@
 use std::fmt::{self, Display, Formatter};
 use std::net::{IpAddr, SocketAddr};
 
-use nix::net::if_::{if_indextoname, if_nametoindex};
-
-use crate::escape;
+use crate::{escape, platform};
 
 /// The address in `text`, with its port, such as `127.0.0.1:8080`, `[::1]:8080` or
 /// `[fe80::1%eth0]:8080`.
@@ -22,8 +20,8 @@ pub fn parse(text: &str) -> Result<SocketAddr, String> {
     let numbered = match named {
         None => text.parse(),
         Some((ip, zone, port)) => {
-            let index = if_nametoindex(zone);
-            let index = index.map_err(|_| "no such network interface on this machine")?;
+            let index = platform::interface_number(zone);
+            let index = index.ok_or("no such network interface on this machine")?;
             format!("[{ip}%{index}]:{port}").parse()
         }
     };
@@ -38,11 +36,9 @@ impl Display for Ip {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match (self.0.ip().to_canonical(), self.0) {
             (IpAddr::V6(ip), SocketAddr::V6(address)) if address.scope_id() != 0 => {
-                // For a number without a name, `nix` reports an empty name and no error.
-                let name = if_indextoname(address.scope_id()).unwrap_or_default();
-                match name.as_bytes() {
-                    [] => write!(f, "{ip}%{}", address.scope_id()),
-                    name => write!(f, "{ip}%{}", escape::text(name)),
+                match platform::interface_name(address.scope_id()) {
+                    None => write!(f, "{ip}%{}", address.scope_id()),
+                    Some(name) => write!(f, "{ip}%{}", escape::text(&name)),
                 }
             }
             (ip, _) => ip.fmt(f),

@@ -87,6 +87,9 @@ pub mod exchange;
 pub mod framing;
 #[cfg(feature = "cli")]
 pub mod log;
+#[cfg(any(feature = "cli", feature = "conformance", feature = "server"))]
+#[doc(hidden)] // public only for the programs
+pub mod platform;
 mod process;
 #[cfg(feature = "server")]
 pub mod server;

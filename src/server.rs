@@ -20,6 +20,7 @@ use std::time::Duration;
 use mio::Waker;
 use socket2::{Domain, Socket, Type};
 
+use crate::platform;
 use event_loop::{BACKLOG, EventLoop, World as _};
 use sockets::Sockets;
 
@@ -45,8 +46,7 @@ const LOOP_DESCRIPTORS: usize = 2;
 /// The system's.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Otherwise the old connections of an earlier run would keep the port.
-    socket.set_reuse_address(true)?;
+    platform::reuse_port_of_earlier_run(&socket)?;
     if address.is_ipv6() && address.ip().is_unspecified() {
         socket.set_only_v6(false)?;
     }

@@ -1,7 +1,8 @@
 //! The modules have only the dependencies that are listed here.
 //!
-//! The product does not use the judge. The judge uses only two parts of the product: `Duplex`,
-//! which its scripted peer implements, and `Timed`, which is independent of the protocol. Its file
+//! The product does not use the judge. The judge uses only three parts of the product: `Duplex`,
+//! which its scripted peer implements, `Timed`, and how this system passes arguments. The last two are
+//! independent of the protocol. Its file
 //! `fuzz` is the one exception: it connects the laws with the implementation in this crate. Of the
 //! programs, only `upcase-judge` names the judge.
 
@@ -12,14 +13,15 @@ use std::path::{Path, PathBuf};
 /// Each module, and the modules that its code names. A module depends only on modules in earlier
 /// lines.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("platform", &[]),
     ("process", &[]),
     ("escape", &[]),
     ("deadline", &[]),
     ("framing", &["process"]),
     ("exchange", &["deadline", "framing", "process"]),
     ("client", &["deadline", "process"]),
-    ("address", &["escape"]),
-    ("server", &["exchange"]),
+    ("address", &["escape", "platform"]),
+    ("server", &["exchange", "platform"]),
     ("log", &["address", "escape", "process", "server"]),
     ("conformance::clauses", &[]),
     ("conformance::reference", &[]),
@@ -94,6 +96,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "conformance::reference",
             "conformance::violation",
             "deadline",
+            "platform",
         ],
     ),
     (
@@ -116,6 +119,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DRIVEN: &[(&str, &[&str])] = &[
     ("exchange", &["Duplex"]),
     ("deadline", &["Timed", "is_time_out"]),
+    ("platform", &["to_argument"]),
 ];
 
 /// The names that the root of the crate re-exports, and their module.
@@ -176,6 +180,19 @@ fn tokens(path: &Path) -> Vec<String> {
         }
     }
     tokens
+}
+
+/// What differs between systems is in one file.
+#[test]
+fn only_platform_asks_for_the_system() {
+    for path in files_in(&source()) {
+        let text = fs::read_to_string(&path).unwrap();
+        let asks = ["unix", "windows", "target_os"].iter().any(|system| {
+            let forms = [format!("({system}"), format!("::{system}::")];
+            forms.iter().any(|form| text.contains(form))
+        });
+        assert_eq!(asks, path.ends_with("platform.rs"), "{}", path.display());
+    }
 }
 
 /// The module of a file: its path in the crate. Empty for `lib.rs`; `None` for a program.

@@ -17,7 +17,6 @@ mod common {
 
 use std::env::{self, VarError};
 use std::fmt::Display;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, ExitCode, Stdio};
@@ -300,7 +299,7 @@ fn command_line_trials() -> Vec<Trial> {
         }),
         #[cfg(target_os = "linux")]
         Trial::test("runner.results-that-cannot-be-written-fail", || {
-            let full = || File::options().write(true).open("/dev/full");
+            let full = || std::fs::File::options().write(true).open("/dev/full");
             let output = Command::new(env::current_exe()?)
                 .arg("--list")
                 .stdout(full()?)

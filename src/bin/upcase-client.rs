@@ -3,10 +3,8 @@
 mod cli;
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::mpsc;
 use std::thread;
@@ -14,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use cli::standard;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use upcase::client::{self, Error, MAX_MESSAGE};
 use upcase::deadline::Timed;
 use upcase::escape::{literal, text};
-use upcase::process;
+use upcase::{platform, process};
 
 /// The most bytes that are read from standard input: more than fit into a message, but not endless.
 const MAX_INPUT: usize = 1 << 20;
@@ -87,7 +84,7 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
     let message = match (&arguments.message[..], &arguments.more[..]) {
         ([], []) if !io::stdin().is_terminal() => read_input(deadline)?,
         ([dash], []) if dash == "-" => read_input(deadline)?,
-        (words, more) => join(words.iter().chain(more)),
+        (words, more) => join(words.iter().chain(more))?,
     };
     client::check(&message).map_err(|error| error.to_string())?;
     let (stream, server) = client::connect(arguments.connect.clone(), deadline)
@@ -103,7 +100,7 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
 }
 
 fn show(message: &[u8], reply: &[u8], raw: bool) -> io::Result<()> {
-    let mut out = standard::open(&io::stdout())?;
+    let mut out = standard::open(1, platform::standard_output)?;
     if raw {
         return out.write_all(reply);
     }
@@ -156,14 +153,24 @@ fn no_reply(server: SocketAddr, error: &Error) -> String {
 }
 
 /// The words joined by single spaces, as the bytes of the command line.
-fn join<'a>(words: impl Iterator<Item = &'a OsString>) -> Vec<u8> {
-    let words: Vec<&[u8]> = words.map(|word| word.as_encoded_bytes()).collect();
-    words.join(&b' ')
+fn join<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Vec<u8>, String> {
+    let words = words.map(|word| {
+        platform::argument_bytes(word).ok_or_else(|| {
+            format!(
+                "the argument {} is not Unicode, so it is not known which bytes it means; send \
+                 them by standard input",
+                word.display()
+            )
+        })
+    });
+    let words: Vec<&[u8]> = words.collect::<Result<_, _>>()?;
+    Ok(words.join(&b' '))
 }
 
 /// Standard input, without the line feed that `echo` and editors add at the end.
 fn read_input(deadline: Instant) -> Result<Vec<u8>, String> {
-    let read = standard::open(&io::stdin()).and_then(|input| read_to_end(input, deadline));
+    let read =
+        standard::open(0, platform::standard_input).and_then(|input| read_to_end(input, deadline));
     let mut message = read.map_err(|error| match error.kind() {
         ErrorKind::TimedOut => "timed out while reading the message from standard input; end the \
                                 input, give the message as an argument ('' for an empty one), or \
@@ -184,12 +191,12 @@ fn read_input(deadline: Instant) -> Result<Vec<u8>, String> {
     Ok(message)
 }
 
-/// All of `input`, which may be non-blocking.
+/// All of `input`.
 ///
 /// # Errors
 /// [`ErrorKind::TimedOut`] at the deadline, [`ErrorKind::FileTooLarge`] after more than
 /// [`MAX_INPUT`] bytes, and the errors of the system.
-fn read_to_end(mut input: File, deadline: Instant) -> io::Result<Vec<u8>> {
+fn read_to_end(mut input: impl Read + Send + 'static, deadline: Instant) -> io::Result<Vec<u8>> {
     // In a thread that can be left behind. To wait for input would not be enough: another process
     // may read it first.
     let (sender, receiver) = mpsc::channel();
@@ -199,11 +206,8 @@ fn read_to_end(mut input: File, deadline: Instant) -> io::Result<Vec<u8>> {
             match input.read(&mut buffer) {
                 Ok(0) => break Ok(read),
                 Ok(count) => read.extend(&buffer[..count]),
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock => wait_for(&input),
-                    _ => break Err(error),
-                },
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break Err(error),
             }
             if read.len() > MAX_INPUT {
                 break Err(ErrorKind::FileTooLarge.into());
@@ -215,10 +219,4 @@ fn read_to_end(mut input: File, deadline: Instant) -> io::Result<Vec<u8>> {
     let left = deadline.saturating_duration_since(Instant::now());
     let read = receiver.recv_timeout(left);
     read.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
-}
-
-/// Waits until `input` can be read. If that fails, the next read says why.
-fn wait_for(input: &impl AsFd) {
-    let mut input = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-    let _ = poll(&mut input, PollTimeout::NONE);
 }

@@ -3,11 +3,9 @@
 mod cli;
 
 use std::env;
-use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -15,15 +13,10 @@ use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use listenfd::ListenFd;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
-use signal_hook::iterator::Signals;
-use socket2::SockRef;
 use upcase::address::{self, IpPort};
 use upcase::log::{self, Format, Log, Warnings, Writer};
-use upcase::process;
 use upcase::server::{Ended, MAX_TIMEOUT, Server, Service, StopHandle, descriptors, listen};
+use upcase::{platform, process};
 
 /// How long each of the log's two outputs may take at the end to write the rest. Both together may
 /// take less than a second.
@@ -32,26 +25,6 @@ const LOG_TIMEOUT: Duration = Duration::from_millis(400);
 /// How many file descriptors are for the standard streams, the signals and the log, and for some that
 /// the program was started with.
 const RESERVED_DESCRIPTORS: usize = 13;
-
-/// The signals that stop the server.
-const STOPPING: [Signal; 5] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGXCPU,
-];
-
-/// The signals that do nothing here. By default they would end the program. After SIGXFSZ the write
-/// that reached the file size limit fails with an error.
-const HARMLESS: [Signal; 6] = [
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGALRM,
-    Signal::SIGVTALRM,
-    Signal::SIGPROF,
-    Signal::SIGXFSZ,
-];
 
 /// Serve the UPCASE protocol: each client sends a short text and gets it back in upper case.
 ///
@@ -71,7 +44,8 @@ Examples:
 
 An option on the command line counts more than its environment variable.
 
-If systemd's socket activation passes listening sockets, the server uses them and ignores --bind.
+On Linux, if systemd's socket activation passes listening sockets, the server uses them and ignores
+--bind.
 
 Standard output gets the log: a line with the address, then two lines for each request of a byte or
 more. With --log json, each line is one object. There is one for each connection when it ends, with
@@ -83,7 +57,8 @@ what was received of the request, and with one of these outcomes:
   reset      the client broke the connection off before the reply was sent
 
 SIGINT, SIGTERM, SIGHUP and SIGQUIT stop the server when the open exchanges are done. A second
-signal ends it at once. A signal that was ignored at the start stays ignored.
+signal ends it at once. On Windows, Ctrl-C and Ctrl-Break count as SIGINT. On Linux, a signal that was
+ignored at the start stays ignored.
 
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at once by signal N."
 )]
@@ -184,7 +159,7 @@ enum Exit {
     /// The server was stopped, or cannot go on.
     Server(io::Result<()>),
     /// A second signal came.
-    Signal(i32),
+    Signal(u8),
 }
 
 fn main() -> ExitCode {
@@ -193,7 +168,8 @@ fn main() -> ExitCode {
 
 fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     // First, so that no signal is lost.
-    let signals = signals().map_err(|error| format!("cannot handle signals: {error}"))?;
+    let requests = platform::stop_requests();
+    let requests = requests.map_err(|error| format!("cannot handle signals: {error}"))?;
     let mut listeners = handed_over()?;
     if listeners.is_empty() {
         listeners.push(listen(arguments.bind).map_err(|error| {
@@ -211,7 +187,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     // The main thread waits for the end: the server's, or a second signal.
     let (exits, exit) = mpsc::channel();
     let (stop, second_signal) = (server.stop_handle(), exits.clone());
-    start("signals", move || handle(signals, &stop, &second_signal))?;
+    start("signals", move || handle(requests, &stop, &second_signal))?;
     let format = if arguments.quiet {
         Format::None
     } else {
@@ -231,7 +207,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, String> {
     let exit = exit.recv();
     log_threads.close(&log);
     match exit {
-        Ok(Exit::Signal(signal)) => Ok(ExitCode::from(128 + u8::try_from(signal).unwrap_or(0))),
+        Ok(Exit::Signal(signal)) => Ok(ExitCode::from(128 + signal)),
         Ok(Exit::Server(Err(error))) => Err(format!(
             "cannot continue: {error}; if a thread cannot start, raise the limit with ulimit -u"
         )),
@@ -258,7 +234,7 @@ struct LogThreads {
 impl LogThreads {
     fn start(writer: Writer, warnings: Warnings) -> Result<Self, String> {
         // Not `io::Stdout`, which would keep bytes that it could not write and try them again.
-        let out = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        let out = platform::standard_output();
         let out = out.map_err(|error| format!("cannot use standard output: {error}"))?;
         let (writing, written) = mpsc::channel();
         start("log", move || {
@@ -288,16 +264,8 @@ impl LogThreads {
 
 /// The listeners that the program was started with, if any (systemd's socket activation).
 fn handed_over() -> Result<Vec<TcpListener>, String> {
-    let mut sockets = ListenFd::from_env();
-    let count = sockets.len();
-    let take = |index| {
-        let listener = sockets.take_tcp_listener(index)?;
-        let listener = listener.ok_or(io::ErrorKind::NotFound)?;
-        if !SockRef::from(&listener).is_listener()? {
-            return Err(io::Error::other("it does not listen"));
-        }
-        Ok(listener)
-    };
+    let passed = platform::passed_listeners();
+    let count = passed.len();
     let unfit = |number: usize, reason: io::Error| {
         format!(
             "cannot serve passed socket {number} of {count}: {reason}; each must be a listening TCP \
@@ -305,8 +273,8 @@ fn handed_over() -> Result<Vec<TcpListener>, String> {
              Accept=no"
         )
     };
-    let listeners = (1..).zip((0..count).map(take));
-    listeners
+    let passed = (1..).zip(passed);
+    passed
         .map(|(number, listener)| listener.map_err(|reason| unfit(number, reason)))
         .collect()
 }
@@ -314,13 +282,7 @@ fn handed_over() -> Result<Vec<TcpListener>, String> {
 /// Raises the limit of file descriptors to its maximum. Returns the number of connections that it
 /// allows with this number of listeners, and at most `wanted`.
 fn within_descriptors(wanted: Option<NonZeroUsize>, listeners: usize) -> NonZeroUsize {
-    const NOFILE: Resource = Resource::RLIMIT_NOFILE;
-    if let Ok((_, hard)) = getrlimit(NOFILE) {
-        // If this fails, the limit stays as it was.
-        let _ = setrlimit(NOFILE, hard, hard);
-    }
-    let limit = getrlimit(NOFILE).map_or(u64::MAX, |(soft, _)| soft);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let limit = platform::raised_descriptor_limit();
     let others = RESERVED_DESCRIPTORS + listeners + descriptors(listeners);
     let most = limit.saturating_sub(others);
     let most = NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN);
@@ -334,37 +296,13 @@ fn within_descriptors(wanted: Option<NonZeroUsize>, listeners: usize) -> NonZero
     wanted.map_or(most, |wanted| wanted.min(most))
 }
 
-/// Catches the signals that this program handles. From now on none of them is lost.
-fn signals() -> io::Result<Signals> {
-    let ignored = ignored();
-    let handled = STOPPING.into_iter().chain(HARMLESS);
-    let handled = handled.filter(|signal| ignored & 1 << (*signal as i32 - 1) == 0);
-    let handled: Vec<Signal> = handled.collect();
-    let signals = Signals::new(handled.iter().map(|signal| *signal as i32))?;
-    // They may have been blocked when the program was started, and new threads inherit that.
-    SigSet::from_iter(handled).thread_unblock()?;
-    Ok(signals)
-}
-
-/// The signals that were ignored when the program was started, one bit for each. They stay ignored,
-/// so that `nohup` and `trap ''` work. They are read from `/proc`; other systems than Linux need
-/// unsafe code for this.
-fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or(0)
-}
-
 /// Stops the server at the first stopping signal, and ends the program at the second. It does not use
 /// that signal's default, because a process with ID 1 has none.
-fn handle(mut signals: Signals, stop: &StopHandle, second: &mpsc::Sender<Exit>) {
-    let stopping = |signal: &i32| STOPPING.iter().any(|stopping| *stopping as i32 == *signal);
-    let mut came = signals.forever().filter(stopping);
-    if came.next().is_some() {
+fn handle(mut requests: impl Iterator<Item = u8>, stop: &StopHandle, second: &mpsc::Sender<Exit>) {
+    if requests.next().is_some() {
         stop.stop();
     }
-    if let Some(signal) = came.next() {
+    if let Some(signal) = requests.next() {
         let _ = second.send(Exit::Signal(signal));
     }
 }

@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::event_loop::{BACKLOG, Event, Interest, World};
 use crate::exchange::Duplex;
+use crate::platform;
 
 /// The token of the events of all listeners.
 const LISTENER: Token = Token(usize::MAX);
@@ -167,7 +168,7 @@ impl Read for Socket {
 
 impl Write for Socket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        send(&self.stream, bytes)
+        platform::send(&self.stream, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -179,19 +180,4 @@ impl Duplex for Socket {
     fn half_close(&mut self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
-}
-
-/// Sends a reply, and tells the kernel that more follows at once: the half-close. Both go out in one
-/// segment, so the peer is woken once and not twice.
-#[cfg(target_os = "linux")]
-fn send(stream: &mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    use rustix::net::SendFlags;
-    // Like a write of the standard library, this raises no SIGPIPE.
-    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-    Ok(rustix::net::send(stream, bytes, flags)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn send(mut stream: &mio::net::TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    stream.write(bytes)
 }

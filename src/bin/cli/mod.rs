@@ -13,6 +13,8 @@ use std::time::Duration;
 use clap::Parser;
 use clap::error::ErrorKind::{DisplayHelp, DisplayVersion, UnknownArgument};
 use upcase::escape;
+#[cfg(feature = "cli")]
+use upcase::platform;
 
 /// Why a program fails.
 pub(crate) enum Failure {
@@ -62,7 +64,7 @@ fn print(help: &clap::Error) -> Result<ExitCode, String> {
 /// Fails if standard output is not open for writing.
 fn check_stdout() -> io::Result<()> {
     #[cfg(feature = "cli")]
-    let mut out = standard::open(&io::stdout())?;
+    let mut out = standard::open(1, platform::standard_output)?;
     #[cfg(not(feature = "cli"))]
     let mut out = io::stdout();
     out.write(&[]).map(drop)

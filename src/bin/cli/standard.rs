@@ -4,37 +4,29 @@
 //! ignores that a stream is not open for reading or for writing. Then an empty message would be sent,
 //! or a reply would be lost, without an error.
 
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use upcase::platform;
 
 /// Whether standard input and standard output were closed when the program was started.
 static CLOSED: [AtomicBool; 2] = [const { AtomicBool::new(false) }; 2];
 
-/// Runs before `main`, and so before the standard library opens `/dev/null`. Later, nothing shows
-/// whether the standard library or the caller opened it.
+/// Runs before `main`, and so before the standard library opens `/dev/null`.
 #[ctor::ctor]
 fn look() {
-    let is_closed = |stream: &dyn AsFd| fcntl(stream.as_fd(), FcntlArg::F_GETFD).is_err();
-    CLOSED[0].store(is_closed(&io::stdin()), Ordering::Relaxed);
-    CLOSED[1].store(is_closed(&io::stdout()), Ordering::Relaxed);
+    for (closed, is_closed) in CLOSED.iter().zip(platform::closed_streams()) {
+        closed.store(is_closed, Ordering::Relaxed);
+    }
 }
 
-/// A standard stream without a buffer.
+/// A standard stream without a buffer: number 0 is input, 1 is output.
 ///
 /// # Errors
-/// If the stream was closed when the program was started, or if there is no free descriptor.
-pub(crate) fn open(stream: &impl AsFd) -> io::Result<File> {
-    let stream = stream.as_fd();
-    let closed = usize::try_from(stream.as_raw_fd()).map(|number| CLOSED.get(number));
-    if let Ok(Some(closed)) = closed
-        && closed.load(Ordering::Relaxed)
-    {
-        return Err(Errno::EBADF.into());
+/// If it was closed when the program was started, or the error of `open`.
+pub(crate) fn open<T>(number: usize, open: fn() -> io::Result<T>) -> io::Result<T> {
+    if CLOSED[number].load(Ordering::Relaxed) {
+        return Err(io::Error::other("it is closed"));
     }
-    stream.try_clone_to_owned().map(File::from)
+    open()
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::platform::to_argument;
+
 /// How many bytes of an output are kept.
 const KEPT: usize = 65_536;
 
@@ -68,7 +70,7 @@ impl CommandLine {
             texts.any(|text| text.contains(name))
         };
         let has_message = has("{message}");
-        let message = match as_argument(arguments.message) {
+        let message = match to_argument(arguments.message) {
             Some(message) => message,
             None if has_message => {
                 return Err(
@@ -200,18 +202,6 @@ fn wrapper(ips: &[IpAddr]) -> Vec<OsString> {
     .into_iter()
     .chain([hosts.into()])
     .collect()
-}
-
-/// `bytes` as an argument of a command line, if it can hold them.
-fn as_argument(bytes: &[u8]) -> Option<OsString> {
-    if bytes.contains(&0) {
-        return None;
-    }
-    #[cfg(unix)]
-    let argument = std::os::unix::ffi::OsStringExt::from_vec(bytes.to_vec());
-    #[cfg(not(unix))]
-    let argument = String::from_utf8(bytes.to_vec()).ok()?.into();
-    Some(argument)
 }
 
 /// `word`, with the values in place of their names. What a value has is not replaced again.
