@@ -256,7 +256,10 @@ impl World for View {
             && network.dice.once_in(scarcity)
         {
             match network.dice.below(4) {
-                0 => return Err(ErrorKind::ConnectionAborted.into()),
+                0 => {
+                    let gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
+                    return Err(gone[network.dice.below(2)].into());
+                }
                 1 => return Err(ErrorKind::Interrupted.into()),
                 _ => network.scarce_until = network.now + network.dice.milliseconds(0..500),
             }
@@ -1010,8 +1013,8 @@ const FAULTS: &[Fault] = &[
         "treats an aborted connection as an empty queue",
         &[(
             LOOP,
-            "ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}",
-            "ErrorKind::ConnectionAborted | ErrorKind::Interrupted => self.may_be_queued = false,",
+            "kind if GONE.contains(&kind) => {}",
+            "kind if GONE.contains(&kind) => self.may_be_queued = false,",
         )],
     ),
     (

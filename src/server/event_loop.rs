@@ -40,6 +40,14 @@ const READS: usize = 16;
 /// How many connections are closed at their deadline in a turn.
 const CLOSES: usize = 256;
 
+/// What `accept` says of a connection that its peer has already broken off. Linux says the first, Windows
+/// the second, and Wine the third.
+const GONE: [ErrorKind; 3] = [
+    ErrorKind::ConnectionAborted,
+    ErrorKind::ConnectionReset,
+    ErrorKind::NotConnected,
+];
+
 /// How long the loop accepts no connection after the system ran out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -309,8 +317,9 @@ impl<W: World> EventLoop<W> {
                 Ok((stream, peer)) => self.begin(stream, peer, world, service),
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => self.may_be_queued = false,
+                    ErrorKind::Interrupted => {}
                     // This peer has gone, but the next may be there.
-                    ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
+                    kind if GONE.contains(&kind) => {}
                     _ => {
                         self.pause = Some(world.now() + PAUSE);
                         return report(|| service.on_error(&error));
