@@ -5,6 +5,7 @@ mod common {
     pub mod connection;
     pub mod kernel;
     pub mod listener;
+    pub mod native;
     pub mod process;
     pub mod server;
     pub mod trials;

@@ -7,6 +7,7 @@ mod common {
     pub mod connection;
     pub mod kernel;
     pub mod listener;
+    pub mod native;
     pub mod process;
     pub mod server;
     pub mod stop;
@@ -33,8 +34,9 @@ use common::command::succeeds;
 use common::connection::Connection;
 use common::kernel::{open_descriptors, path, status};
 use common::listener::queued;
+use common::native::server_command;
 use common::process::{PATIENCE, ready_address};
-use common::server::{Server, has_signal, server_command};
+use common::server::{Server, has_signal};
 use common::stop::{missing, stop_listening, wait_until_closed};
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
