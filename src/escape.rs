@@ -1,8 +1,9 @@
 //! How bytes from a peer are shown on a terminal and in a log: on one line, with what would control
 //! the display escaped (SPEC LOG-3, LOG-5).
 
-use std::borrow::Cow;
-use std::fmt::Write;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use core::fmt::Write;
 
 /// `bytes` as a byte literal, `b'…'` (SPEC LOG-3). It has at most four characters for each byte, and
 /// three more.
@@ -53,7 +54,7 @@ pub fn literal(bytes: &[u8]) -> String {
 /// ```
 #[must_use]
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
+    match core::str::from_utf8(bytes) {
         Ok(text) if !text.chars().any(is_in_hex) => Cow::Borrowed(text),
         _ => Cow::Owned(literal(bytes)),
     }

@@ -7,16 +7,20 @@
 //! It does not know the deadline (SPEC TIME-1): the owner closes the connection then, whatever the
 //! state. It does not know the transformation: it hands out the request and takes the reply.
 //!
-//! [`Exchange::advance`] drives the machine for any stream. With it, the following is a whole
-//! conforming server with a thread for each connection. The tests judge it by the whole suite.
+//! With the feature `std`, `Exchange::advance` drives the machine for any stream, and the following is a
+//! whole conforming server with a thread for each connection. The tests judge it by the whole suite.
 //!
 #![doc = concat!("```no_run\n", include_str!("../tests/peers/threads.rs"), "```")]
 
+#[cfg(feature = "std")]
 mod stream;
+
+use alloc::vec::Vec;
 
 use crate::LIMIT;
 use crate::framing::Framing;
 
+#[cfg(feature = "std")]
 pub use stream::Duplex;
 
 /// The server's side of one exchange.

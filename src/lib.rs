@@ -12,8 +12,8 @@
 //!
 //! # Serve, and ask
 //!
-//! `server`, with the feature `server`, serves listeners until it is stopped. [`client`] makes one
-//! exchange:
+//! `server`, with the feature `server`, serves listeners until it is stopped. `client`, with the feature
+//! `std`, makes one exchange:
 //!
 #![cfg_attr(feature = "server", doc = "```")]
 #![cfg_attr(not(feature = "server"), doc = "```ignore")]
@@ -66,9 +66,11 @@
 //! # Features
 //!
 //! `cli` (the default) is for the two programs: it includes `server`, and adds the log. A user of the library can leave
-//! it out: with `default-features = false` the crate has no dependencies. `arbitrary` includes
-//! `conformance` and adds the bodies of the fuzz targets. `judge` includes `conformance` and adds what the program
-//! `upcase-judge` needs.
+//! it out: with `default-features = false` the crate has no dependencies and is `no_std`. It then has the
+//! transformation, [`framing`], [`exchange`] and [`escape`], and needs an allocator. `std` adds what needs the standard
+//! library, and no dependency: `client`, `deadline`, `exchange::Duplex` and `Exchange::advance`. All other features
+//! include `std`. `arbitrary` includes `conformance` and adds the bodies of the fuzz targets. `judge` includes
+//! `conformance` and adds what the program `upcase-judge` needs.
 //!
 //! # Limits
 //!
@@ -76,11 +78,17 @@
 //! mapping is that of Unicode 17.0.0 with any toolchain: the table is part of this crate. There is no
 //! encryption, no authentication, no locale-dependent casing and no normalisation.
 
+#![cfg_attr(not(feature = "std"), no_std)]
+
+extern crate alloc;
+
 #[cfg(feature = "cli")]
 pub mod address;
+#[cfg(feature = "std")]
 pub mod client;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "std")]
 pub mod deadline;
 pub mod escape;
 pub mod exchange;

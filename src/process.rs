@@ -8,6 +8,8 @@ mod uppercase;
 
 pub use uppercase::upper;
 
+use alloc::vec::Vec;
+
 use uppercase::BUFFER;
 
 /// The most bytes that a request or a reply has (SPEC CAP-2).
@@ -86,7 +88,7 @@ fn cap(bytes: &[u8]) -> &[u8] {
 /// Whether `tail` is a proper prefix of a well-formed character.
 fn is_incomplete(tail: &[u8]) -> bool {
     // Nothing is valid, and the error says "the input ended", not "this byte is wrong".
-    std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+    core::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
 }
 
 /// `bytes` without the white space at its ends.

@@ -359,7 +359,7 @@ fn no_file_renames_the_crate_or_includes_code() {
         for hidden in [
             &["crate", "as"][..],
             &["self", "as"],
-            &["extern", "crate"],
+            &["extern", "crate", "self"],
             &["[", "path", "="],
             &[",", "path", "="],
             &["include", "!"],

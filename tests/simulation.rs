@@ -1061,8 +1061,9 @@ fn every_planted_fault_is_caught() {
         edition = "2024"
         autobins = false
         [features]
-        conformance = ["dep:serde", "dep:serde_json", "dep:socket2"]
-        server = ["dep:mio", "dep:rustix", "dep:socket2"]
+        std = []
+        conformance = ["std", "dep:serde", "dep:serde_json", "dep:socket2"]
+        server = ["std", "dep:mio", "dep:rustix", "dep:socket2"]
         [dependencies]
         mio = { version = "1.2", default-features = false, features = ["net", "os-poll"], optional = true }
         rustix = { version = "1.1", features = ["net"], optional = true }

@@ -7,6 +7,8 @@
 //! The rules of `process.rs` hold here too. Each optimisation has its reason beside it, and was
 //! measured with `benches/core.rs`.
 
+use alloc::vec::Vec;
+
 use super::LIMIT;
 use super::table::{DELTAS, INDEX, OTHERS};
 
