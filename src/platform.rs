@@ -24,8 +24,8 @@ pub(crate) fn send(mut stream: &mio::net::TcpStream, bytes: &[u8]) -> std::io::R
     std::io::Write::write(&mut stream, bytes)
 }
 
-/// Lets a new server have the port of an earlier one, whose old connections still wait for their end. On
-/// Windows this is so without an option, and the option would let another program take the port.
+/// Lets a new server have a port whose old connections are still in TIME-WAIT. Windows allows this by
+/// default, and there the option would let another program take the port.
 #[cfg(feature = "server")]
 pub(crate) fn reuse_port_of_earlier_run(socket: &socket2::Socket) -> std::io::Result<()> {
     if cfg!(windows) {
@@ -118,11 +118,11 @@ pub fn raised_descriptor_limit() -> usize {
     usize::MAX
 }
 
-/// The requests from outside to stop the program, as they come: the number of the signal. From now on none
-/// is lost. On Unix they are the signals INT, TERM, HUP, QUIT and XCPU. The iterator has no end.
+/// The numbers of the signals that ask the program to stop, as they come: INT, TERM, HUP, QUIT and XCPU. From
+/// this call on, none is lost. The iterator waits, and has no end.
 ///
 /// # Errors
-/// The system's.
+/// An error of the system.
 #[cfg(all(feature = "cli", unix))]
 pub fn stop_requests() -> io::Result<impl Iterator<Item = u8> + Send> {
     use nix::sys::signal::{SigSet, Signal};
@@ -186,8 +186,8 @@ fn ignored_signals() -> u64 {
         .unwrap_or(0)
 }
 
-/// Whether standard input and standard output are closed. Later than at the start, this is not known: on
-/// Unix the standard library opens `/dev/null` in their place. On Windows, reading and writing fail.
+/// Whether standard input and standard output are closed. To be called before `main`: then the standard
+/// library of Unix opens `/dev/null` in their place. On Windows, reading and writing fail anyway.
 #[cfg(feature = "cli")]
 #[must_use]
 pub fn closed_streams() -> [bool; 2] {

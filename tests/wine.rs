@@ -1,5 +1,5 @@
-//! The programs for Windows, run by Wine: the server passes the whole suite, the client the vectors for
-//! clients, and Ctrl-C stops the server.
+//! The programs for Windows, run by Wine: the server passes the whole suite, the client the vectors that have
+//! no reset, and Ctrl-C stops the server.
 //!
 //! Wine is not Windows. CONTRIBUTING.md lists what it cannot show.
 
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         trial(second_ctrl_c_ends_at_once, [&WINE, &LINKER, &TARGET]),
         trial(closed_streams_are_errors, [&WINE, &LINKER, &TARGET]),
     ];
-    // One after another: under Wine all processes wait for one.
+    // One after another, because all programs share one process of Wine.
     trials::run(1, trials)
 }
 

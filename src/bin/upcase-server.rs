@@ -42,7 +42,7 @@ Examples:
   upcase-server --bind '[fe80::1%eth0]:80'   an address of one network interface
   UPCASE_LOG=json upcase-server              an option by its environment variable
 
-An option on the command line counts more than its environment variable.
+An option on the command line overrides its environment variable.
 
 On Linux, if systemd's socket activation passes listening sockets, the server uses them and ignores
 --bind.
@@ -54,9 +54,10 @@ what was received of the request, and with one of these outcomes:
   failed     the server could not serve the connection
   timed-out  the deadline came before the reply was sent
   silent     the client left without having sent a byte, as a health check or a port scan does
-  reset      the client broke the connection off before the reply was sent
+  reset      the client or the network broke the connection before the reply was sent
 
-SIGINT, SIGTERM, SIGHUP and SIGQUIT stop the server when the open exchanges are done. A second
+At SIGINT, SIGTERM, SIGHUP or SIGQUIT the server accepts what is queued, closes the port, finishes
+the open exchanges, and ends. A second
 signal ends it at once. On Windows, Ctrl-C and Ctrl-Break count as SIGINT. On Linux, a signal that was
 ignored at the start stays ignored.
 

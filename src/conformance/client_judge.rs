@@ -26,7 +26,7 @@ use command::{Arguments, CommandLine, Finished, NAME, NO_NAME, can_name};
 use place::Place;
 use server::{Connection, Seen};
 
-/// When a client is killed that promises to end by `deadline`. It also has to start, and the machine may
+/// The time after which a client with this deadline is killed. It also has to start, and the machine may
 /// be busy.
 fn limit(deadline: Duration) -> Duration {
     deadline + deadline / 4 + Duration::from_secs(1)
@@ -92,7 +92,7 @@ impl ClientJudge {
         } * 2;
         if self.deadline < needs {
             return Err(NotPassed::NotJudged(format!(
-                "the client's deadline is {:?}, and this vector needs one of at least {needs:?}",
+                "this vector needs a client whose deadline is at least {needs:?}, and this client's is {:?}",
                 self.deadline
             )));
         }
@@ -319,7 +319,9 @@ impl Run {
         let Expectation::Reply { reply, within } = &vector.expect else {
             return match (status.success(), stdout.is_empty(), stderr.is_empty()) {
                 (true, true, _) => Some("the client exits with 0, although there is no reply"),
-                (true, false, _) => Some("the client reports as a reply what is none"),
+                (true, false, _) => {
+                    Some("the client exits with 0 and writes a reply, although there is none")
+                }
                 (false, false, _) => {
                     Some("the client writes to standard output, although there is no reply")
                 }

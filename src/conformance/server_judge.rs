@@ -8,7 +8,7 @@
 //!   server may have been at its deadline.
 //! - Vectors are judged side by side if the server serves several connections at once. What may be
 //!   due to that is judged again alone, unless many slow failures were confirmed before.
-//! - A server that does not serve a simple exchange in time is not waited for again and again.
+//! - A server that does not serve a simple exchange, one short line, is tried only a few times.
 
 mod cause;
 mod connection;
@@ -32,10 +32,10 @@ use run::{LINES_AT_ONCE, Late, describe, of_other, run};
 /// The earliest deadline of a connection, counted from when the client began to connect (SPEC TIME-6).
 const LEAST_DEADLINE: Duration = Duration::from_secs(2);
 
-/// An end before this is too early: less than that by what a timer may be early.
+/// An end before this is too early. It is a little less than the limit, because timers can be early.
 const NOT_CLOSED_BEFORE: Duration = LEAST_DEADLINE.saturating_sub(Duration::from_millis(100));
 
-/// How many times a vector is judged as long as this machine may be the cause of a delay.
+/// After how many attempts a delay is the server's and not this machine's.
 const ATTEMPTS: usize = 3;
 
 /// How long a vector is repeated. A slow server is judged by fewer repetitions.
@@ -56,8 +56,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How many times it is tried again at least.
 const TRIALS: usize = 3;
 
-/// After how many slow failures that were confirmed alone the others are believed: to confirm them takes
-/// long.
+/// After this many confirmed slow failures, later ones are not confirmed, because that takes long.
 const CONFIRMED: usize = 10;
 
 /// Time in which the server may see that earlier connections have ended.
@@ -237,8 +236,8 @@ impl ServerJudge {
         }
     }
 
-    /// Judges by `vector`, if the server still serves. Looks whether it does after that, if this is in
-    /// doubt.
+    /// Judges by `vector`, if the server still serves. Checks afterwards that it does, if the vector failed
+    /// or may disturb it.
     fn judge_between(&self, vector: &Vector) -> Result<(), Trouble> {
         self.look_for_service()?;
         let judged = self.try_times(vector);
@@ -260,7 +259,7 @@ impl ServerJudge {
         judged.and(after.map(drop))
     }
 
-    /// Fails if a server that has stopped to serve does not serve again soon.
+    /// Fails if a server that has stopped serving does not serve again soon.
     fn look_for_service(&self) -> Result<(), Trouble> {
         let mut service = self.state.service.lock().expect("nobody panics with it");
         let (began_at, mut trials) = (Instant::now(), 0);
@@ -278,7 +277,7 @@ impl ServerJudge {
             }
         }
         if matches!(*service, Service::Ended) {
-            let why = "the server does not serve any more; look at what it failed first";
+            let why = "the server no longer replies; see the first vector that it failed";
             return Err(Trouble::Machine(why.into()));
         }
         Ok(())
@@ -300,7 +299,7 @@ impl ServerJudge {
         // The same for all vectors, so that they are one group.
         Err(Trouble::Machine(format!(
             "the server is too slow for a simple exchange, and failed at least {SLOW_VECTORS} vectors \
-             for such a reason; mend this first"
+             by this; make it faster first"
         )))
     }
 

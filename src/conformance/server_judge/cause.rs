@@ -40,7 +40,7 @@ impl Cause {
         match self {
             Self::NoConnection => "the server does not accept a connection",
             Self::TurnedAway => {
-                "the server ends a connection at once, although it holds no more than 40"
+                "the server ends a connection at once, although it holds at most 40"
             }
             Self::EarlyByte => "the server sends something before the request is complete",
             Self::EarlyEnd => {
@@ -54,7 +54,7 @@ impl Cause {
             Self::PartOfReply => "the server sends only a part of the reply, and then nothing",
             Self::NoEnd => "the reply is right, but the server does not end its side of the stream",
             Self::Endless => "the server sends without end",
-            Self::Late => "the reply or its end comes too late, each time",
+            Self::Late => "the reply or its end comes too late in every attempt",
             Self::ResetBeforeReply(_) => "a reset comes before the whole reply",
             Self::ResetAfterReply(_) => {
                 "the reply is right, but then a reset comes instead of the end"
