@@ -1,10 +1,11 @@
 //! What the binaries share: from arguments to an exit code, numbers of seconds, standard streams.
 
+mod pages;
 #[cfg(feature = "cli")]
 pub(crate) mod standard;
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
@@ -33,11 +34,14 @@ impl From<String> for Failure {
 /// Runs `program` with the arguments of the command line. If it fails, the error goes to standard
 /// error as one line.
 pub(crate) fn run<A: Parser, F: Into<Failure>>(program: fn(&A) -> Result<ExitCode, F>) -> ExitCode {
-    let outcome = match A::try_parse() {
-        Ok(arguments) => program(&arguments).map_err(F::into),
-        Err(error) => match wrong_usage::<A>(&error) {
-            Some(problem) => Err(Failure::Usage(problem)),
-            None => print(&error).map_err(Failure::Other),
+    let outcome = match pages::asked_for() {
+        Some(kind) => generate::<A>(&kind),
+        None => match A::try_parse() {
+            Ok(arguments) => program(&arguments).map_err(F::into),
+            Err(error) => match wrong_usage::<A>(&error) {
+                Some(problem) => Err(Failure::Usage(problem)),
+                None => print(|| error.print()).map_err(Failure::Other),
+            },
         },
     };
     outcome.unwrap_or_else(|failure| {
@@ -50,9 +54,20 @@ pub(crate) fn run<A: Parser, F: Into<Failure>>(program: fn(&A) -> Result<ExitCod
     })
 }
 
-/// Prints what `--help` or `--version` asks for.
-fn print(help: &clap::Error) -> Result<ExitCode, String> {
-    match check_stdout().and_then(|()| help.print()) {
+/// Prints a manual page or a completion.
+fn generate<A: Parser>(kind: &OsStr) -> Result<ExitCode, Failure> {
+    let generated = pages::generate(A::command(), kind).map_err(Failure::Usage)?;
+    let print = print(|| {
+        let mut out = io::stdout();
+        out.write_all(&generated)?;
+        out.flush()
+    });
+    print.map_err(Failure::Other)
+}
+
+/// Prints what `--help`, `--version` or `--generate` asks for.
+fn print(write: impl FnOnce() -> io::Result<()>) -> Result<ExitCode, String> {
+    match check_stdout().and_then(|()| write()) {
         // The reader has closed the pipe because it has read enough, as in `--help | head -1`.
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(format!("cannot write to standard output: {error}"))
