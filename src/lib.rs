@@ -65,12 +65,14 @@
 //!
 //! # Features
 //!
-//! `cli` (the default) is for the two programs: it includes `server`, and adds the log. A user of the library can leave
-//! it out: with `default-features = false` the crate has no dependencies and is `no_std`. It then has the
-//! transformation, [`framing`], [`exchange`] and [`escape`], and needs an allocator. `std` adds what needs the standard
-//! library, and no dependency: `client`, `deadline`, `exchange::Duplex` and `Exchange::advance`. All other features
-//! include `std`. `arbitrary` includes `conformance` and adds the bodies of the fuzz targets. `judge` includes
-//! `conformance` and adds what the program `upcase-judge` needs.
+//! The defaults, `cli` and `judge`, are for the programs. `cli` includes `server`, and adds the log. `judge` includes
+//! `conformance`, and adds what the program `upcase-judge` needs. `arbitrary` includes `conformance` and adds the bodies
+//! of the fuzz targets.
+//!
+//! A user of the library can leave them out: with `default-features = false` the crate has no dependencies and is
+//! `no_std`. It then has the transformation, [`framing`], [`exchange`] and [`escape`], and needs an allocator. `std`
+//! adds what needs the standard library, and no dependency: `client`, `deadline`, `exchange::Duplex` and
+//! `Exchange::advance`. All other features include `std`.
 //!
 //! # Limits
 //!
