@@ -1,22 +1,34 @@
 //! What packages are made of: the manual pages and completions that the programs make of their own
-//! arguments.
+//! arguments, and the image of a container with static programs. `.ci/deb` builds and checks the package
+//! for Debian.
 
 mod common {
     pub mod command;
     pub mod command_line;
     pub mod process;
     pub mod program;
+    pub mod suite;
     pub mod trials;
+    pub mod wait;
 }
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, ExitCode, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
 use common::command::succeeds;
-use common::process::PATIENCE;
+use common::process::{Lines, PATIENCE, Process, ready_address, without_variables};
 use common::program::Program;
+use common::suite::suite_passes;
 use common::trials::{self, Need, trial};
+use common::wait::wait_until;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn main() -> ExitCode {
     let trials = vec![
@@ -31,6 +43,12 @@ fn main() -> ExitCode {
         trial(fish_reads_each_completion, [&FISH]),
         trial(bash_completes_an_option_of_a_task, [&BASH]),
         trial(fish_completes_an_option_of_a_task, [&FISH]),
+        trial(static_programs_need_no_interpreter, [&TARGET]),
+        trial(image_passes_the_suite, [&TARGET, &CONTAINER]),
+        trial(
+            image_listens_at_the_port_that_it_exposes,
+            [&TARGET, &CONTAINER],
+        ),
     ];
     trials::run(2, trials)
 }
@@ -39,6 +57,35 @@ static MAN: Need = Need::new("man", || succeeds(&["man", "--version"]));
 static BASH: Need = Need::new("bash", || succeeds(&["bash", "--version"]));
 static ZSH: Need = Need::new("zsh", || succeeds(&["zsh", "--version"]));
 static FISH: Need = Need::new("fish", || succeeds(&["fish", "--version"]));
+
+static TARGET: Need = Need::new(
+    "the target x86_64-unknown-linux-musl, on such a processor",
+    || {
+        let libraries = ["rustc", "--print", "target-libdir", "--target", TRIPLE];
+        let libraries = Command::new(libraries[0]).args(&libraries[1..]).output();
+        let libraries =
+            libraries.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let has_libraries = libraries.is_ok_and(|folder| Path::new(folder.trim_end()).is_dir());
+        cfg!(all(target_os = "linux", target_arch = "x86_64")) && has_libraries
+    },
+);
+static CONTAINER: Need = Need::new("unshare --map-user --pid --net --root", || {
+    let command = [&CONTAINED[..], &["--net", "--root=/", "true"]].concat();
+    succeeds(&command)
+});
+
+/// The target whose programs are static.
+const TRIPLE: &str = "x86_64-unknown-linux-musl";
+
+/// What starts a program as process 1, and nobody's. The rights of an administrator are not needed.
+const CONTAINED: [&str; 6] = [
+    "unshare",
+    "--map-user=65534",
+    "--map-group=65534",
+    "--pid",
+    "--fork",
+    "--kill-child",
+];
 
 const PROGRAMS: [&str; 3] = ["upcase-server", "upcase-client", "upcase-judge"];
 
@@ -222,4 +269,182 @@ fn fish_completes_an_option_of_a_task() {
     let script = "source -; complete --do-complete 'upcase-judge server --kn'";
     let words = complete("fish", script);
     assert!(words.starts_with("--known-failing\t"), "{words}");
+}
+
+/// The folder of the static programs. The command of tests/deploy/Containerfile builds them.
+static STATIC: LazyLock<PathBuf> = LazyLock::new(|| {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = assert_cmd::Command::new(cargo);
+    build.args(["build", "--release", "--locked", "--target", TRIPLE]);
+    build.arg("--target-dir").arg(&target);
+    build.current_dir(env!("CARGO_MANIFEST_DIR"));
+    // On a slow machine all dependencies take minutes the first time.
+    let build = build.timeout(Duration::from_secs(1800));
+    build.assert().success();
+    target.join(TRIPLE).join("release")
+});
+
+/// The number of `bytes` from `start` on, as an ELF file has it.
+fn number(file: &[u8], start: usize, bytes: usize) -> usize {
+    let bytes = file[start..start + bytes].iter().rev();
+    bytes.fold(0, |number, byte| number << 8 | usize::from(*byte))
+}
+
+fn static_programs_need_no_interpreter() {
+    const INTERPRETER: usize = 3;
+    for program in PROGRAMS {
+        let file = fs::read(STATIC.join(program)).expect("the program");
+        assert!(file.starts_with(b"\x7fELF\x02\x01"), "{program}");
+        let headers = number(&file, 32, 8);
+        let (size, count) = (number(&file, 54, 2), number(&file, 56, 2));
+        let types = (0..count).map(|index| number(&file, headers + index * size, 4));
+        let types: Vec<usize> = types.collect();
+        assert!(types.contains(&1), "{program}: {types:?}");
+        assert!(!types.contains(&INTERPRETER), "{program}: {types:?}");
+        let _ = writeln!(io::stdout(), "{program}: {} bytes, static", file.len());
+    }
+}
+
+/// The lines of tests/deploy/Containerfile: an instruction, and the rest of the line.
+fn instructions() -> Vec<(&'static str, &'static str)> {
+    let file = include_str!("deploy/Containerfile");
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let lines = lines.map(|line| line.split_once(' ').expect("an instruction"));
+    lines.collect()
+}
+
+/// The rest of the one line with `instruction`.
+#[track_caller]
+fn the_one(instruction: &str) -> &'static str {
+    let lines = instructions().into_iter();
+    let mut found = lines.filter_map(|(name, rest)| (name == instruction).then_some(rest));
+    let rest = found.next().expect("the instruction");
+    assert_eq!(found.next(), None, "{instruction}");
+    rest
+}
+
+/// The words of a command that no shell reads.
+#[track_caller]
+fn words(command: &str) -> Vec<String> {
+    serde_json::from_str(command).expect("a list of words")
+}
+
+/// The files of the image, as the instructions lay them out. They are removed on drop.
+struct Image(PathBuf);
+
+impl Image {
+    #[track_caller]
+    fn new(name: &str) -> Self {
+        let name = format!("image-{name}-{}", process::id());
+        let image = Self(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name));
+        fs::create_dir(&image.0).expect("a new folder");
+        assert_eq!(the_one("FROM"), "scratch");
+        for (_, files) in instructions().iter().filter(|(name, _)| *name == "COPY") {
+            let (from, to) = files.split_once(' ').expect("a source and a destination");
+            let folder = format!("target/{TRIPLE}/release/");
+            let from = from
+                .strip_prefix(&folder)
+                .expect("a program that was built");
+            let to = image
+                .0
+                .join(to.strip_prefix('/').expect("an absolute path"));
+            fs::copy(STATIC.join(from), to).expect("a copy");
+        }
+        image
+    }
+
+    /// A `command` of the image with the namespaces of a container, and `options` of unshare.
+    fn command(&self, options: &[&str], command: &[String]) -> Command {
+        assert_eq!(the_one("USER"), "65534:65534", "CONTAINED has this user");
+        let mut contained = Command::new(CONTAINED[0]);
+        contained.args(&CONTAINED[1..]).args(options);
+        contained.arg(format!("--root={}", self.0.display()));
+        contained.args(command);
+        without_variables(&mut contained);
+        contained
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server in a container, which is killed on drop.
+struct Container {
+    process: Process,
+    /// Read on, so that the server can write.
+    _stdout: Lines,
+    address: SocketAddr,
+}
+
+impl Container {
+    /// Starts `command`, and waits until the server is ready.
+    #[track_caller]
+    fn start(mut command: Command) -> Self {
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        let mut process = Process(started.expect("unshare starts"));
+        let stdout = Lines::of(process.0.stdout.take().expect("a pipe"));
+        let address = ready_address(&stdout.next_line());
+        Self {
+            process,
+            _stdout: stdout,
+            address,
+        }
+    }
+
+    /// Sends SIGTERM to the server, which is process 1 of its namespace, and expects exit code 0.
+    #[track_caller]
+    fn stop(mut self) {
+        let parent = self.process.0.id();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+        let child: i32 = children.unwrap().trim().parse().expect("one child");
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        assert!(ids.is_some_and(|ids| ids.ends_with("\t1")), "{ids:?}");
+        kill_process(Pid::from_raw(child).unwrap(), Signal::TERM).unwrap();
+        let mut ended = None;
+        wait_until("the server has stopped", || {
+            // unshare ends as the server does.
+            ended = self.process.0.try_wait().expect("it is a child");
+            ended.is_some()
+        });
+        assert_eq!(ended.and_then(|status| status.code()), Some(0));
+    }
+}
+
+fn image_passes_the_suite() {
+    let image = Image::new("suite");
+    let mut command = words(the_one("ENTRYPOINT"));
+    // An engine appends words in this way, too. The deadline is short, so that the test is.
+    command.extend(["--bind", "127.0.0.1:0", "--timeout", "3", "--quiet"].map(String::from));
+    let server = Container::start(image.command(&[], &command));
+    suite_passes(server.address);
+
+    let check = the_one("HEALTHCHECK").strip_prefix("CMD ");
+    let mut check = words(check.expect("a command"));
+    let exposed = format!("127.0.0.1:{}", the_one("EXPOSE"));
+    let address = check.iter_mut().find(|word| **word == exposed);
+    *address.expect("the server's address") = server.address.to_string();
+    let check = || {
+        let check = image.command(&[], &check);
+        assert_cmd::Command::from_std(check)
+            .timeout(PATIENCE)
+            .assert()
+    };
+    check().code(0);
+    server.stop();
+    check().code(1);
+}
+
+fn image_listens_at_the_port_that_it_exposes() {
+    let image = Image::new("port");
+    let command = image.command(&["--net"], &words(the_one("ENTRYPOINT")));
+    let server = Container::start(command);
+    let address = server.address;
+    assert!(address.ip().is_unspecified(), "{address}");
+    assert_eq!(address.port().to_string(), the_one("EXPOSE"));
+    server.stop();
 }

@@ -14,6 +14,7 @@ mod common {
     pub mod command_line;
     pub mod process;
     pub mod program;
+    pub mod suite;
     pub mod trials;
     pub mod wait;
 }
@@ -30,10 +31,10 @@ use assert_cmd::cargo::cargo_bin;
 use common::command::succeeds;
 use common::process::Process;
 use common::program::Program;
+use common::suite::suite_passes;
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
-use upcase::conformance::vectors::{Vector, suite};
-use upcase::conformance::{ServerJudge, judge_all};
+use upcase::conformance::ServerJudge;
 
 fn main() -> ExitCode {
     let trials = vec![
@@ -58,9 +59,6 @@ const TO_STUNNEL: Ipv4Addr = Ipv4Addr::new(127, 77, 1, 2);
 
 /// Where the end of stunnel that decrypts listens.
 const WITHIN_STUNNEL: Ipv4Addr = Ipv4Addr::new(127, 77, 1, 3);
-
-/// How many vectors are judged at once.
-const JOBS: usize = 16;
 
 /// What both ends of stunnel know: a name and a key.
 const SECRET: &str = "upcase:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
@@ -152,21 +150,6 @@ fn start_server() -> Program {
 fn free_address(ip: Ipv4Addr) -> SocketAddr {
     let listener = TcpListener::bind((ip, 0)).expect("a free port");
     listener.local_addr().expect("the listener's address")
-}
-
-/// Judges the server at `address` by all vectors.
-#[track_caller]
-fn suite_passes(address: SocketAddr) {
-    let mut vectors: Vec<&Vector> = suite().vectors.iter().collect();
-    vectors.sort_by_key(|vector| ServerJudge::order(vector));
-    let judge = ServerJudge::new(address);
-    let blame = |vector: &&Vector| {
-        let judged = judge.judge(vector);
-        Some(format!("{}: {}\n", vector.id, judged.err()?))
-    };
-    let blame = judge_all(&vectors, JOBS, blame, |_| {});
-    let blame: String = blame.into_iter().flatten().collect();
-    assert!(blame.is_empty(), "\n{blame}");
 }
 
 /// A running proxy, which is killed on drop. Its output is shown if the test fails.
