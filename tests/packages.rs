@@ -8,6 +8,7 @@ mod common {
     pub mod process;
     pub mod program;
     pub mod suite;
+    pub mod target;
     pub mod trials;
     pub mod wait;
 }
@@ -26,6 +27,7 @@ use common::command::succeeds;
 use common::process::{Lines, PATIENCE, Process, ready_address, without_variables};
 use common::program::Program;
 use common::suite::suite_passes;
+use common::target::is_installed;
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -59,15 +61,8 @@ static ZSH: Need = Need::new("zsh", || succeeds(&["zsh", "--version"]));
 static FISH: Need = Need::new("fish", || succeeds(&["fish", "--version"]));
 
 static TARGET: Need = Need::new(
-    "the target x86_64-unknown-linux-musl, on such a processor",
-    || {
-        let libraries = ["rustc", "--print", "target-libdir", "--target", TRIPLE];
-        let libraries = Command::new(libraries[0]).args(&libraries[1..]).output();
-        let libraries =
-            libraries.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let has_libraries = libraries.is_ok_and(|folder| Path::new(folder.trim_end()).is_dir());
-        cfg!(all(target_os = "linux", target_arch = "x86_64")) && has_libraries
-    },
+    "the Rust target x86_64-unknown-linux-musl, on such a processor",
+    || cfg!(target_arch = "x86_64") && is_installed(TRIPLE),
 );
 static CONTAINER: Need = Need::new("unshare --map-user --pid --net --root", || {
     let command = [&CONTAINED[..], &["--net", "--root=/", "true"]].concat();

@@ -9,6 +9,8 @@ mod common {
     pub mod connection;
     pub mod process;
     pub mod server;
+    pub mod suite;
+    pub mod target;
     pub mod trials;
     pub mod wait;
 }
@@ -25,12 +27,13 @@ use std::sync::LazyLock;
 use common::command::succeeds;
 use common::process::without_variables;
 use common::server::Server;
+use common::suite::suite_passes;
+use common::target::is_installed;
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
 use rustix::process::Signal;
 use upcase::conformance::client_vectors::{self, ClientVector, Step};
-use upcase::conformance::vectors::{Vector, suite};
-use upcase::conformance::{ClientJudge, NotPassed, ServerJudge, judge_all};
+use upcase::conformance::{ClientJudge, NotPassed, judge_all};
 
 fn main() -> ExitCode {
     let trials = vec![
@@ -50,12 +53,7 @@ static LINKER: Need = Need::new("a linker for Windows (MinGW-w64)", || {
     succeeds(&[COMPILER, "--version"])
 });
 static TARGET: Need = Need::new("the Rust target x86_64-pc-windows-gnu", || {
-    let sysroot = Command::new("rustc").args(["--print", "sysroot"]).output();
-    sysroot.is_ok_and(|output| {
-        let sysroot = String::from_utf8_lossy(&output.stdout);
-        let path = Path::new(sysroot.trim()).join("lib/rustlib").join(SYSTEM);
-        path.join("lib").is_dir()
-    })
+    is_installed(SYSTEM)
 });
 
 /// The system that the programs are built for.
@@ -139,14 +137,7 @@ fn start_server(options: &[&str]) -> Server {
 
 fn server_passes_the_suite() {
     let server = start_server(&["--timeout", "5", "--log", "none"]);
-    let judge = ServerJudge::new(server.address());
-    let mut vectors: Vec<&Vector> = suite().vectors.iter().collect();
-    vectors.sort_by_key(|vector| ServerJudge::order(vector));
-    let judged = judge_all(&vectors, JOBS, |vector| judge.judge(vector), |_| {});
-    let failed = vectors.iter().zip(judged);
-    let failed = failed.filter_map(|(vector, judged)| Some((&vector.id, judged.err()?)));
-    let failed: Vec<_> = failed.collect();
-    assert!(failed.is_empty(), "{failed:#?}");
+    suite_passes(server.address());
     server.signal(Signal::INT);
     let (status, _, stderr) = server.wait();
     assert_eq!((status.code(), stderr), (Some(0), Vec::new()));
