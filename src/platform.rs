@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 
 /// Sends a reply, and tells the kernel that more follows at once: the half-close. On Linux both go out in
-/// one segment, so the peer is woken once and not twice. Other systems have no such flag.
+/// one segment, so the peer is woken once and not twice. On other systems this is not done.
 #[cfg(feature = "server")]
 pub(crate) fn send(mut stream: &mio::net::TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
     #[cfg(target_os = "linux")]
@@ -24,8 +24,23 @@ pub(crate) fn send(mut stream: &mio::net::TcpStream, bytes: &[u8]) -> std::io::R
     std::io::Write::write(&mut stream, bytes)
 }
 
+/// Whether an error of `accept` says only that the peer has already broken off this connection. The next one
+/// may be there. Each system has an error of its own for this.
+#[cfg(any(feature = "conformance", feature = "server"))]
+pub(crate) fn has_gone(error: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    match error {
+        ConnectionAborted => true,
+        // NotConnected comes from Wine.
+        ConnectionReset | NotConnected => cfg!(windows),
+        // There the address of the peer is missing.
+        InvalidInput => cfg!(target_vendor = "apple"),
+        _ => false,
+    }
+}
+
 /// Lets a new server have a port whose old connections are still in TIME-WAIT. Windows allows this by
-/// default, and there the option would let another program take the port.
+/// default. There the option would let our server share a port with another program.
 #[cfg(feature = "server")]
 pub(crate) fn reuse_port_of_earlier_run(socket: &socket2::Socket) -> std::io::Result<()> {
     if cfg!(windows) {
@@ -102,7 +117,12 @@ pub fn passed_listeners() -> Vec<io::Result<std::net::TcpListener>> {
     Vec::new()
 }
 
-/// Raises the limit of file descriptors to its maximum. Returns what the limit is then. Windows has none.
+/// How many descriptors are used at most on a system without a limit: far more than clients come.
+#[cfg(feature = "cli")]
+const WITHOUT_LIMIT: usize = 65_536;
+
+/// Raises the limit of file descriptors to its maximum. Returns what the limit is then. Windows has none, and
+/// macOS may have none.
 #[cfg(feature = "cli")]
 #[must_use]
 pub fn raised_descriptor_limit() -> usize {
@@ -112,10 +132,13 @@ pub fn raised_descriptor_limit() -> usize {
         // If raising fails, the limit stays as it was.
         let raised = increase_nofile_limit(u64::MAX);
         let limit = raised.or_else(|_| getrlimit(Resource::NOFILE).map(|(soft, _)| soft));
-        usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
+        let limit = limit.ok().filter(|limit| *limit < u64::MAX);
+        limit.map_or(WITHOUT_LIMIT, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        })
     }
     #[cfg(not(unix))]
-    usize::MAX
+    WITHOUT_LIMIT
 }
 
 /// The numbers of the signals that ask the program to stop, as they come: INT, TERM, HUP, QUIT and XCPU. From
@@ -152,11 +175,11 @@ pub fn stop_requests() -> io::Result<impl Iterator<Item = u8> + Send> {
     let mut signals = Signals::new(handled.iter().map(|signal| *signal as i32))?;
     // They may have been blocked when the program was started, and new threads inherit that.
     SigSet::from_iter(handled).thread_unblock()?;
-    let mut came = Vec::new();
+    let mut came = std::collections::VecDeque::new();
     let stopping = |signal: &i32| STOPPING.iter().any(|stopping| *stopping as i32 == *signal);
     Ok(std::iter::from_fn(move || {
         loop {
-            match came.pop() {
+            match came.pop_front() {
                 Some(signal) => return u8::try_from(signal).ok(),
                 None => came.extend(signals.wait().filter(stopping)),
             }

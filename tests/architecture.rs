@@ -119,7 +119,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const DRIVEN: &[(&str, &[&str])] = &[
     ("exchange", &["Duplex"]),
     ("deadline", &["Timed", "is_time_out"]),
-    ("platform", &["to_argument"]),
+    ("platform", &["has_gone", "to_argument"]),
 ];
 
 /// The names that the root of the crate re-exports, and their module.

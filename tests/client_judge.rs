@@ -1,5 +1,4 @@
 //! The judge of clients is fair, and no client can harm it. `tests/clients.rs` shows what it catches.
-#![cfg(unix)]
 
 use std::ffi::OsString;
 use std::time::Duration;

@@ -256,10 +256,7 @@ impl World for View {
             && network.dice.once_in(scarcity)
         {
             match network.dice.below(4) {
-                0 => {
-                    let gone = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
-                    return Err(gone[network.dice.below(2)].into());
-                }
+                0 => return Err(ErrorKind::ConnectionAborted.into()),
                 1 => return Err(ErrorKind::Interrupted.into()),
                 _ => network.scarce_until = network.now + network.dice.milliseconds(0..500),
             }
@@ -1013,8 +1010,8 @@ const FAULTS: &[Fault] = &[
         "treats an aborted connection as an empty queue",
         &[(
             LOOP,
-            "kind if GONE.contains(&kind) => {}",
-            "kind if GONE.contains(&kind) => self.may_be_queued = false,",
+            "kind if has_gone(kind) => {}",
+            "kind if has_gone(kind) => self.may_be_queued = false,",
         )],
     ),
     (

@@ -11,6 +11,7 @@ mod common {
     pub mod server;
     pub mod suite;
     pub mod target;
+    pub mod terminal;
     pub mod trials;
     pub mod wait;
 }
@@ -29,6 +30,7 @@ use common::process::without_variables;
 use common::server::Server;
 use common::suite::suite_passes;
 use common::target::is_installed;
+use common::terminal::terminal;
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
 use rustix::process::Signal;
@@ -38,11 +40,16 @@ use upcase::conformance::{ClientJudge, NotPassed, judge_all};
 fn main() -> ExitCode {
     let trials = vec![
         trial(server_passes_the_suite, [&WINE, &LINKER, &TARGET]),
+        trial(
+            client_and_server_understand_each_other,
+            [&WINE, &LINKER, &TARGET],
+        ),
         trial(client_passes_its_vectors, [&WINE, &LINKER, &TARGET]),
         trial(server_prints_its_transcript, [&WINE, &LINKER, &TARGET]),
         trial(ctrl_c_lets_exchanges_end, [&WINE, &LINKER, &TARGET]),
         trial(second_ctrl_c_ends_at_once, [&WINE, &LINKER, &TARGET]),
         trial(closed_streams_are_errors, [&WINE, &LINKER, &TARGET]),
+        trial(console_takes_only_unicode, [&WINE, &LINKER, &TARGET]),
     ];
     // One after another, because all programs share one process of Wine.
     trials::run(1, trials)
@@ -121,8 +128,13 @@ fn by_wine(folder: &Path, program: &str) -> Command {
 }
 
 /// What Wine is told by the environment.
-fn variables(folder: &Path) -> [(&'static str, OsString); 3] {
+fn variables(folder: &Path) -> [(&'static str, OsString); 6] {
     [
+        // It puts links to folders there.
+        ("HOME", folder.join("home").into()),
+        // It asks for nothing, neither on a display nor for parts that these programs do not need.
+        ("DISPLAY", OsString::new()),
+        ("WINEDLLOVERRIDES", "mscoree,mshtml=".into()),
         ("WINEPREFIX", folder.join("home").into()),
         ("WINEDEBUG", "-all".into()), // no messages of its own
         ("LC_ALL", "C.UTF-8".into()), // in which arguments are passed
@@ -164,14 +176,26 @@ fn client_passes_its_vectors() {
     let vectors = client_vectors::suite().vectors.iter();
     let vectors: Vec<_> = vectors.filter(|vector| !has_reset(vector)).collect();
     let judged = judge_all(&vectors, JOBS, |vector| judge.judge(vector), |_| {});
-    assert!(judged.iter().any(Result::is_ok));
     let failed = vectors.iter().zip(judged);
     let failed = failed.filter_map(|(vector, judged)| match judged {
-        Err(NotPassed::Violation(violation)) => Some((&vector.id, violation)),
-        _ => None,
+        // Not every machine has IPv6 or can name a server.
+        Err(NotPassed::NotJudged(_)) if vector.id.starts_with("address.") => None,
+        judged => Some((&vector.id, judged.err()?)),
     });
     let failed: Vec<_> = failed.collect();
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+fn client_and_server_understand_each_other() {
+    let server = start_server(&[]);
+    let mut client = by_wine(&FOLDER, "upcase-client");
+    client.args(["--check", "--connect", &server.address().to_string()]);
+    let output = done(client.args(["Olá,", "servidor!"]));
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        printed,
+        "Sent:     Olá, servidor!\nReceived: OLÁ, SERVIDOR!\n"
+    );
 }
 
 fn server_prints_its_transcript() {
@@ -239,4 +263,28 @@ fn closed_streams_are_errors() {
             "{stderr}"
         );
     }
+}
+
+/// A console cannot show ill-formed bytes. They are not lost in silence.
+fn console_takes_only_unicode() {
+    let server = start_server(&[]);
+    let (_user, console) = terminal();
+    let mut client = by_wine(&FOLDER, "upcase-client");
+    client.args(["--raw", "--connect", &server.address().to_string()]);
+    client
+        .stdin(Stdio::piped())
+        .stdout(console)
+        .stderr(Stdio::piped());
+    let mut client = client.spawn().unwrap();
+    client
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"stra\xe1e")
+        .unwrap();
+    let output = client.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    let problem = "upcase-client: cannot write the reply to standard output: ";
+    assert!(stderr.starts_with(problem), "{stderr}");
 }

@@ -102,10 +102,16 @@ fn exchange(arguments: &Arguments) -> Result<ExitCode, String> {
 fn show(message: &[u8], reply: &[u8], raw: bool) -> io::Result<()> {
     let mut out = standard::open(1, platform::standard_output)?;
     if raw {
-        return out.write_all(reply);
+        out.write_all(reply)?;
+    } else {
+        writeln!(
+            out,
+            "Sent:     {}\nReceived: {}",
+            text(message),
+            text(reply)
+        )?;
     }
-    let shown = format!("Sent:     {}\nReceived: {}\n", text(message), text(reply));
-    out.write_all(shown.as_bytes())
+    out.flush() // a console of Windows has a buffer
 }
 
 fn compare(server: SocketAddr, reply: &[u8], expected: &[u8]) -> Result<(), String> {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use super::client_vectors::{ClientVector, Expectation, HOLD, Host, Step};
 use super::reference;
 use super::violation::{NotPassed, Violation, excerpt};
+use crate::platform::has_gone;
 use command::{Arguments, CommandLine, Finished, NAME, NO_NAME, can_name};
 use place::Place;
 use server::{Connection, Seen};
@@ -214,7 +215,16 @@ impl ClientJudge {
 /// The connections in the queue of a non-blocking `listener`.
 fn accepted(listener: &TcpListener) -> impl Iterator<Item = Result<TcpStream, String>> {
     let mut has_failed = false;
-    std::iter::from_fn(move || match listener.accept() {
+    let accept = || {
+        loop {
+            match listener.accept() {
+                // What it was is not known, so the next one counts.
+                Err(error) if has_gone(error.kind()) => {}
+                accepted => return accepted,
+            }
+        }
+    };
+    std::iter::from_fn(move || match accept() {
         _ if has_failed => None,
         Ok((stream, _)) => Some(Ok(stream)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => None,

@@ -27,6 +27,7 @@ use super::MAX_TIMEOUT;
 use super::places::Places;
 use super::service::{Ended, Outcome, Service};
 use crate::exchange::{Duplex, Exchange, Next};
+use crate::platform::has_gone;
 
 /// The length of a listener's queue.
 pub const BACKLOG: usize = 4096;
@@ -39,14 +40,6 @@ const READS: usize = 16;
 
 /// How many connections are closed at their deadline in a turn.
 const CLOSES: usize = 256;
-
-/// What `accept` says of a connection that its peer has already broken off. Linux says the first, Windows
-/// the second, and Wine the third.
-const GONE: [ErrorKind; 3] = [
-    ErrorKind::ConnectionAborted,
-    ErrorKind::ConnectionReset,
-    ErrorKind::NotConnected,
-];
 
 /// How long the loop accepts no connection after the system ran out of descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -319,7 +312,7 @@ impl<W: World> EventLoop<W> {
                     ErrorKind::WouldBlock => self.may_be_queued = false,
                     ErrorKind::Interrupted => {}
                     // This peer has gone, but the next may be there.
-                    kind if GONE.contains(&kind) => {}
+                    kind if has_gone(kind) => {}
                     _ => {
                         self.pause = Some(world.now() + PAUSE);
                         return report(|| service.on_error(&error));
