@@ -11,17 +11,16 @@ use std::io::{self, Read, Write};
 /// Sends a reply, and tells the kernel that more follows at once: the half-close. On Linux both go out in
 /// one segment, so the peer is woken once and not twice. On other systems this is not done.
 #[cfg(feature = "server")]
-pub(crate) fn send(mut stream: &mio::net::TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
+pub(crate) fn send(stream: &mio::net::TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
     #[cfg(target_os = "linux")]
     {
         use rustix::net::SendFlags;
         // Like a write of the standard library, this raises no SIGPIPE.
         let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
-        let _ = &mut stream;
         Ok(rustix::net::send(stream, bytes, flags)?)
     }
     #[cfg(not(target_os = "linux"))]
-    std::io::Write::write(&mut stream, bytes)
+    std::io::Write::write(&mut { stream }, bytes)
 }
 
 /// Whether an error of `accept` says only that the peer has already broken off this connection. The next one
@@ -72,16 +71,17 @@ pub fn argument_bytes(argument: &std::ffi::OsStr) -> Option<&[u8]> {
     is_bytes.then_some(argument.as_encoded_bytes())
 }
 
-/// The number of the network interface with this name. Windows writes zones as numbers.
+/// The number of the network interface with this name. Windows names none: it writes zones as numbers.
 #[cfg(feature = "cli")]
+#[cfg_attr(not(unix), expect(unused_variables))]
 pub(crate) fn interface_number(name: &str) -> Option<u32> {
     #[cfg(unix)]
     return nix::net::if_::if_nametoindex(name).ok();
     #[cfg(not(unix))]
-    return name.parse().ok();
+    return None;
 }
 
-/// The name of the network interface with this number, if it has one. Windows writes zones as numbers.
+/// The name of the network interface with this number, if it has one, and if this is not Windows.
 #[cfg(feature = "cli")]
 #[cfg_attr(not(unix), expect(unused_variables))]
 pub(crate) fn interface_name(number: u32) -> Option<Vec<u8>> {
