@@ -277,7 +277,7 @@ impl ServerJudge {
             }
         }
         if matches!(*service, Service::Ended) {
-            let why = "the server no longer replies; see the first vector that it failed";
+            let why = "the server does not serve any more; see the first vector that it failed";
             return Err(Trouble::Machine(why.into()));
         }
         Ok(())
