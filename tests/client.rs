@@ -17,7 +17,7 @@ use std::iter;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -244,6 +244,21 @@ fn non_blocking_stdin_is_waited_for() {
     }
     drop(writer);
     assert_eq!(finish(client), (Some(0), "IN PARTS".into(), String::new()));
+}
+
+/// A write to a socket of this kind is one message.
+#[test]
+fn both_lines_are_one_write() {
+    let server = start_server();
+    let (reader, output) = UnixDatagram::pair().unwrap();
+    reader.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut client = Command::new(cargo_bin!("upcase-client"));
+    client.args(["--connect", &server.address.to_string(), "hello"]);
+    let status = client.stdout(OwnedFd::from(output)).status().unwrap();
+    assert!(status.success(), "{status}");
+    let mut buffer = [0; 1024];
+    let count = reader.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..count], b"Sent:     hello\nReceived: HELLO\n");
 }
 
 #[test]

@@ -104,12 +104,8 @@ fn show(message: &[u8], reply: &[u8], raw: bool) -> io::Result<()> {
     if raw {
         out.write_all(reply)?;
     } else {
-        writeln!(
-            out,
-            "Sent:     {}\nReceived: {}",
-            text(message),
-            text(reply)
-        )?;
+        let shown = format!("Sent:     {}\nReceived: {}\n", text(message), text(reply));
+        out.write_all(shown.as_bytes())?; // at once, so that nothing gets between
     }
     out.flush() // a console of Windows has a buffer
 }
