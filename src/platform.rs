@@ -6,7 +6,7 @@
 #[cfg(feature = "cli")]
 use std::fs::File;
 #[cfg(feature = "cli")]
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 /// Sends a reply, and tells the kernel that more follows at once: the half-close. On Linux both go out in
 /// one segment, so the peer is woken once and not twice. On other systems this is not done.
@@ -190,12 +190,12 @@ pub fn stop_requests() -> io::Result<impl Iterator<Item = u8> + Send> {
 /// As on Unix, for Ctrl-C and Ctrl-Break, with the number of SIGINT.
 ///
 /// # Errors
-/// The system's.
+/// An error of the system.
 #[cfg(all(feature = "cli", not(unix)))]
 pub fn stop_requests() -> io::Result<impl Iterator<Item = u8> + Send> {
     let (sender, pressed) = std::sync::mpsc::channel();
-    let pressed_again = move || sender.send(2).unwrap_or_default();
-    ctrlc::set_handler(pressed_again).map_err(io::Error::other)?;
+    let on_press = move || sender.send(2).unwrap_or_default();
+    ctrlc::set_handler(on_press).map_err(io::Error::other)?;
     Ok(pressed.into_iter())
 }
 
@@ -229,37 +229,40 @@ pub fn closed_streams() -> [bool; 2] {
 /// Standard input, without a buffer. On Windows, a console gives Unicode only to the standard library.
 ///
 /// # Errors
-/// The system's.
+/// An error of the system.
 #[cfg(feature = "cli")]
 pub fn standard_input() -> io::Result<Box<dyn Read + Send>> {
     let input = io::stdin();
-    #[cfg(unix)]
-    let own = std::os::fd::AsFd::as_fd(&input).try_clone_to_owned()?;
-    #[cfg(not(unix))]
-    if io::IsTerminal::is_terminal(&input) {
+    if cfg!(windows) && input.is_terminal() {
         return Ok(Box::new(input));
     }
-    #[cfg(not(unix))]
-    let own = std::os::windows::io::AsHandle::as_handle(&input).try_clone_to_owned()?;
-    Ok(Box::new(Waiting(own.into())))
+    Ok(Box::new(Waiting(duplicate(&input)?)))
 }
 
-/// Standard output, without a buffer. On Windows, a console takes Unicode only from the standard library.
+/// Standard output, without a buffer. On Windows, a console takes Unicode only from the standard library,
+/// which has a buffer.
 ///
 /// # Errors
-/// The system's.
+/// An error of the system.
 #[cfg(feature = "cli")]
 pub fn standard_output() -> io::Result<Box<dyn Write + Send>> {
     let output = io::stdout();
-    #[cfg(unix)]
-    let own = std::os::fd::AsFd::as_fd(&output).try_clone_to_owned()?;
-    #[cfg(not(unix))]
-    if io::IsTerminal::is_terminal(&output) {
+    if cfg!(windows) && output.is_terminal() {
         return Ok(Box::new(output));
     }
-    #[cfg(not(unix))]
-    let own = std::os::windows::io::AsHandle::as_handle(&output).try_clone_to_owned()?;
-    Ok(Box::new(File::from(own)))
+    Ok(Box::new(duplicate(&output)?))
+}
+
+/// A descriptor of one's own for `stream`.
+#[cfg(all(feature = "cli", unix))]
+fn duplicate(stream: &impl std::os::fd::AsFd) -> io::Result<File> {
+    stream.as_fd().try_clone_to_owned().map(File::from)
+}
+
+/// A handle of one's own for `stream`.
+#[cfg(all(feature = "cli", not(unix)))]
+fn duplicate(stream: &impl std::os::windows::io::AsHandle) -> io::Result<File> {
+    stream.as_handle().try_clone_to_owned().map(File::from)
 }
 
 /// An input that waits for bytes. On Unix, whoever shares it may have made it non-blocking.

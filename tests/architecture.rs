@@ -1,10 +1,9 @@
 //! The modules have only the dependencies that are listed here.
 //!
 //! The product does not use the judge. The judge uses only three parts of the product: `Duplex`,
-//! which its scripted peer implements, `Timed`, and how this system passes arguments. The last two are
-//! independent of the protocol. Its file
-//! `fuzz` is the one exception: it connects the laws with the implementation in this crate. Of the
-//! programs, only `upcase-judge` names the judge.
+//! which its scripted peer implements, `Timed`, and what `platform` says of this system. The last two
+//! are independent of the protocol. Its file `fuzz` is the one exception: it connects the laws with the
+//! implementation in this crate. Of the programs, only `upcase-judge` names the judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

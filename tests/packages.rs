@@ -20,14 +20,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode, Stdio};
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use assert_cmd::cargo::cargo_bin;
 use common::command::succeeds;
 use common::process::{Lines, PATIENCE, Process, ready_address, without_variables};
 use common::program::Program;
 use common::suite::suite_passes;
-use common::target::is_installed;
+use common::target::{build, is_installed};
 use common::trials::{self, Need, trial};
 use common::wait::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -267,18 +266,8 @@ fn fish_completes_an_option_of_a_task() {
 }
 
 /// The folder of the static programs. The command of tests/deploy/Containerfile builds them.
-static STATIC: LazyLock<PathBuf> = LazyLock::new(|| {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("static");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = assert_cmd::Command::new(cargo);
-    build.args(["build", "--release", "--locked", "--target", TRIPLE]);
-    build.arg("--target-dir").arg(&target);
-    build.current_dir(env!("CARGO_MANIFEST_DIR"));
-    // On a slow machine all dependencies take minutes the first time.
-    let build = build.timeout(Duration::from_secs(1800));
-    build.assert().success();
-    target.join(TRIPLE).join("release")
-});
+static STATIC: LazyLock<PathBuf> =
+    LazyLock::new(|| build(TRIPLE, "static", &["--release"]).join("release"));
 
 /// The number of `bytes` from `start` on, as an ELF file has it.
 fn number(file: &[u8], start: usize, bytes: usize) -> usize {

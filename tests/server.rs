@@ -3,6 +3,7 @@
 mod common {
     pub mod connection;
     pub mod listener;
+    pub mod missing;
     pub mod native;
     pub mod process;
     pub mod server;
@@ -23,11 +24,12 @@ use std::time::{Duration, Instant, SystemTime};
 use assert_cmd::cargo::cargo_bin_cmd;
 use common::connection::Connection;
 use common::listener::queued;
+use common::missing::missing;
 use common::native::server_command;
 use common::process::PATIENCE;
 use common::server::Server;
 use common::spec::blocks;
-use common::stop::{missing, stop_listening};
+use common::stop::stop_listening;
 use common::wait::wait_until;
 use predicates::str::{contains, is_match};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};

@@ -7,8 +7,10 @@ mod common {
     pub mod command;
     pub mod command_line;
     pub mod connection;
+    pub mod listener;
     pub mod process;
     pub mod server;
+    pub mod stop;
     pub mod suite;
     pub mod target;
     pub mod terminal;
@@ -16,11 +18,9 @@ mod common {
     pub mod wait;
 }
 
-use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::LazyLock;
@@ -28,28 +28,26 @@ use std::sync::LazyLock;
 use common::command::succeeds;
 use common::process::without_variables;
 use common::server::Server;
+use common::stop::stop_listening;
 use common::suite::suite_passes;
-use common::target::is_installed;
+use common::target::{build, is_installed};
 use common::terminal::terminal;
 use common::trials::{self, Need, trial};
-use common::wait::wait_until;
 use rustix::process::Signal;
 use upcase::conformance::client_vectors::{self, ClientVector, Step};
 use upcase::conformance::{ClientJudge, NotPassed, judge_all};
 
 fn main() -> ExitCode {
+    let needs = [&WINE, &LINKER, &TARGET];
     let trials = vec![
-        trial(server_passes_the_suite, [&WINE, &LINKER, &TARGET]),
-        trial(
-            client_and_server_understand_each_other,
-            [&WINE, &LINKER, &TARGET],
-        ),
-        trial(client_passes_its_vectors, [&WINE, &LINKER, &TARGET]),
-        trial(server_prints_its_transcript, [&WINE, &LINKER, &TARGET]),
-        trial(ctrl_c_lets_exchanges_end, [&WINE, &LINKER, &TARGET]),
-        trial(second_ctrl_c_ends_at_once, [&WINE, &LINKER, &TARGET]),
-        trial(closed_streams_are_errors, [&WINE, &LINKER, &TARGET]),
-        trial(console_takes_only_unicode, [&WINE, &LINKER, &TARGET]),
+        trial(server_passes_the_suite, needs),
+        trial(client_and_server_understand_each_other, needs),
+        trial(client_passes_its_vectors, needs),
+        trial(server_prints_its_transcript, needs),
+        trial(ctrl_c_lets_exchanges_end, needs),
+        trial(second_ctrl_c_ends_at_once, needs),
+        trial(closed_streams_are_errors, needs),
+        trial(console_takes_only_unicode, needs),
     ];
     // One after another, because all programs share one process of Wine.
     trials::run(1, trials)
@@ -89,13 +87,8 @@ fn wine() -> Option<&'static str> {
 
 /// The folder of the programs, which is also the home of Wine's configuration.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wine");
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--locked", "--bins", "--target", SYSTEM]);
-    build.args(["--no-default-features", "--features", "cli"]);
-    build.arg("--target-dir").arg(&folder);
-    done(build.current_dir(env!("CARGO_MANIFEST_DIR")));
-    let folder = folder.join(SYSTEM).join("debug");
+    let options = ["--bins", "--no-default-features", "--features=cli"];
+    let folder = build(SYSTEM, "wine", &options).join("debug");
     let mut compile = Command::new(COMPILER);
     compile.args(["-shared", "-x", "c", "-", "-ladvapi32", "-o"]);
     compile.arg(folder.join("bcryptprimitives.dll"));
@@ -205,21 +198,13 @@ fn server_prints_its_transcript() {
     assert_eq!(server.stdout.next_line(), "b'olá'");
 }
 
-/// Waits until `server` does not listen any more.
-fn wait_until_closed(server: &Server) {
-    wait_until("the listener is closed", || {
-        TcpStream::connect(server.address()).is_err()
-    });
-}
-
 /// SPEC TIME-5. Wine passes SIGINT on as Ctrl-C.
 fn ctrl_c_lets_exchanges_end() {
     let server = start_server(&[]);
     let mut client = server.connect();
     client.send(b"under ");
     assert_eq!(server.reply_to(b"is accepted\n"), b"IS ACCEPTED");
-    server.signal(Signal::INT);
-    wait_until_closed(&server);
+    stop_listening(&server, Signal::INT);
     client.send(b"way\n");
     assert_eq!(client.reply(), b"UNDER WAY");
     drop(client);
@@ -232,8 +217,7 @@ fn second_ctrl_c_ends_at_once() {
     let mut client = server.connect();
     client.send(b"stays");
     assert_eq!(server.reply_to(b"is accepted\n"), b"IS ACCEPTED");
-    server.signal(Signal::INT);
-    wait_until_closed(&server);
+    stop_listening(&server, Signal::INT);
     server.signal(Signal::INT);
     let (status, ..) = server.wait();
     assert_eq!(status.code(), Some(130));

@@ -215,25 +215,22 @@ impl ClientJudge {
 /// The connections in the queue of a non-blocking `listener`.
 fn accepted(listener: &TcpListener) -> impl Iterator<Item = Result<TcpStream, String>> {
     let mut has_failed = false;
-    let accept = || {
+    std::iter::from_fn(move || {
         loop {
             match listener.accept() {
+                _ if has_failed => return None,
+                Ok((stream, _)) => return Some(Ok(stream)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return None,
                 // What it was is not known, so the next one counts.
                 Err(error) if has_gone(error.kind()) => {}
-                accepted => return accepted,
+                Err(error) => {
+                    has_failed = true;
+                    return Some(Err(format!(
+                        "this machine cannot accept a connection: {error}; if there are too many open \
+                         files, raise their limit (ulimit -n)"
+                    )));
+                }
             }
-        }
-    };
-    std::iter::from_fn(move || match accept() {
-        _ if has_failed => None,
-        Ok((stream, _)) => Some(Ok(stream)),
-        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-        Err(error) => {
-            has_failed = true;
-            Some(Err(format!(
-                "this machine cannot accept a connection: {error}; if there are too many open \
-                 files, raise their limit (ulimit -n)"
-            )))
         }
     })
 }

@@ -409,11 +409,13 @@ fn not_passed(trouble: Trouble, vector: &Vector) -> NotPassed {
 
 impl First {
     fn of(judge: &ServerJudge) -> Self {
+        let began_at = Instant::now();
         let simple = judge.try_times(&simple());
-        let slow = if simple.as_ref().is_err_and(|trouble| !trouble.is_late()) {
-            None
-        } else {
+        let serves = simple.as_ref().err().is_none_or(Trouble::is_late);
+        let slow = if serves && began_at.elapsed() > SLOW {
             least_time(judge).filter(|time| *time > SLOW)
+        } else {
+            None
         };
         let waiting = judge.connect();
         // A server that is too slow is given up soon, so that it does not matter.

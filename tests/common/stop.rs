@@ -1,4 +1,4 @@
-//! How a server stops, and what it says then.
+//! How a server stops.
 
 use rustix::process::Signal;
 
@@ -19,20 +19,4 @@ pub fn wait_until_closed(server: &Server) {
     wait_until("the listener is closed", || {
         queued(server.address()).is_none()
     });
-}
-
-/// How many requests or connections are missing from the log, according to these lines of standard
-/// error.
-#[track_caller]
-pub fn missing(stderr: &[String]) -> usize {
-    let count = |line: &String| {
-        let count = line.strip_prefix("upcase-server: ")?;
-        let count = count.strip_suffix(" are missing from the log")?;
-        let count = count
-            .strip_suffix(" requests")
-            .or(count.strip_suffix(" connections"))?;
-        count.parse::<usize>().ok()
-    };
-    let counts = stderr.iter().map(|line| count(line).expect(line));
-    counts.sum()
 }

@@ -200,10 +200,12 @@ impl Connection {
         self.request().is_some()
     }
 
-    /// Whether bytes follow the request.
-    fn has_surplus(&self) -> bool {
-        self.request()
-            .is_some_and(|request| request.len() < self.sent.len())
+    /// The clause that a reset breaks. Surplus bytes that are not read make a close a reset.
+    fn broken_by_reset(&self) -> &'static str {
+        match self.request() {
+            Some(request) if request.len() < self.sent.len() => "SURPLUS-2",
+            _ => "REPLY-2",
+        }
     }
 
     /// The clause that says why the request is complete, and must be answered.
@@ -245,12 +247,6 @@ impl Connection {
         }
         // A server that closes at its deadline has waited for something that does not come.
         let is_silent = !is_whole && received.is_empty() && !self.ended_early();
-        // Surplus bytes that are not read make a close a reset.
-        let reset_against = if self.has_surplus() {
-            "SURPLUS-2"
-        } else {
-            "REPLY-2"
-        };
         let cause = match end {
             SeenEnd::Fin if is_whole => return Ok(()),
             SeenEnd::Flood => Cause::Endless,
@@ -259,8 +255,8 @@ impl Connection {
             _ if is_silent => Cause::Silence(self.complete_by()),
             SeenEnd::Fin if received.is_empty() => Cause::NoReply,
             SeenEnd::Fin => Cause::Wrong,
-            SeenEnd::Error(_) if is_whole => Cause::ResetAfterReply(reset_against),
-            SeenEnd::Error(_) => Cause::ResetBeforeReply(reset_against),
+            SeenEnd::Error(_) if is_whole => Cause::ResetAfterReply(self.broken_by_reset()),
+            SeenEnd::Error(_) => Cause::ResetBeforeReply(self.broken_by_reset()),
             SeenEnd::TimeOut if is_whole => Cause::NoEnd,
             SeenEnd::TimeOut => Cause::PartOfReply,
         };
