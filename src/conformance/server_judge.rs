@@ -99,8 +99,8 @@ enum Service {
     Serves,
     /// It did not serve a simple exchange.
     HasFailed,
-    /// It is not tried again.
-    Ended,
+    /// It is not tried again, for this reason.
+    Ended(String),
 }
 
 /// How the server served at first.
@@ -269,18 +269,17 @@ impl ServerJudge {
             match self.simple_exchange() {
                 Ok(_) => *service = Service::Serves,
                 Err(trouble @ Trouble::Server(_)) if is_last => {
-                    *service = Service::Ended;
-                    return Err(Trouble::Machine(self.no_service(&trouble)));
+                    *service = Service::Ended(self.no_service(&trouble));
                 }
                 Err(trouble) if is_last => return Err(trouble),
                 Err(_) => thread::sleep(SETTLING),
             }
         }
-        if matches!(*service, Service::Ended) {
-            let why = "the server does not serve any more; see the first vector that it failed";
-            return Err(Trouble::Machine(why.into()));
+        match &*service {
+            // The same for all vectors, so that they are one group.
+            Service::Ended(why) => Err(Trouble::Machine(why.clone())),
+            Service::Serves | Service::HasFailed => Ok(()),
         }
-        Ok(())
     }
 
     /// Notes that the server did not serve a simple exchange.
