@@ -1,0 +1,113 @@
+//! Clients that make one exchange after another, and what they see.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use upcase::{client, process};
+
+/// Running clients, each with one exchange after another.
+pub struct Load {
+    is_over: Arc<AtomicBool>,
+    clients: Vec<JoinHandle<Seen>>,
+}
+
+/// What clients saw.
+#[derive(Default)]
+pub struct Seen {
+    /// How long each right reply took.
+    pub times: Vec<Duration>,
+    /// Why there was no reply: when, counted from the start, after how long, and the error.
+    pub errors: Vec<(Duration, Duration, String)>,
+    /// Replies that are not the right ones.
+    pub wrong: Vec<Vec<u8>>,
+}
+
+impl Load {
+    /// Starts so many `clients` of the server at `address`, which wait at most `timeout` for a reply.
+    pub fn start(clients: usize, address: SocketAddr, timeout: Duration) -> Self {
+        let is_over = Arc::<AtomicBool>::default();
+        let began_at = Instant::now();
+        let client = |number| {
+            let is_over = Arc::clone(&is_over);
+            thread::spawn(move || {
+                let mut seen = Seen::default();
+                for time in 0_u64.. {
+                    if is_over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let message = format!(" straße {number}/{time} ");
+                    seen.exchange(address, message.as_bytes(), timeout, began_at);
+                }
+                seen
+            })
+        };
+        let clients = (0..clients).map(client).collect();
+        Self { is_over, clients }
+    }
+
+    /// Lets every client end its exchange. Returns what all of them saw.
+    #[track_caller]
+    pub fn stop(self) -> Seen {
+        self.is_over.store(true, Ordering::SeqCst);
+        let mut all = Seen::default();
+        for client in self.clients {
+            let seen = client.join().expect("a client does not panic");
+            all.times.extend(seen.times);
+            all.errors.extend(seen.errors);
+            all.wrong.extend(seen.wrong);
+        }
+        all
+    }
+}
+
+impl Seen {
+    /// Makes one exchange more.
+    pub fn exchange(
+        &mut self,
+        address: SocketAddr,
+        message: &[u8],
+        timeout: Duration,
+        began_at: Instant,
+    ) {
+        let start = Instant::now();
+        match client::exchange(address, message, timeout) {
+            Ok(reply) if reply == process(message) => self.times.push(start.elapsed()),
+            Ok(reply) => self.wrong.push(reply),
+            Err(error) => {
+                let after = start.elapsed();
+                self.errors
+                    .push((start - began_at, after, error.to_string()));
+            }
+        }
+    }
+
+    /// The longest time that a reply took.
+    pub fn worst(&self) -> Duration {
+        self.times.iter().max().copied().unwrap_or_default()
+    }
+
+    /// The median of the times.
+    pub fn median(&self) -> Duration {
+        let mut times = self.times.clone();
+        times.sort();
+        times.get(times.len() / 2).copied().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} replies (median {:.1?}, worst {:.1?}), {} errors, {} wrong replies",
+            self.times.len(),
+            self.median(),
+            self.worst(),
+            self.errors.len(),
+            self.wrong.len()
+        )
+    }
+}

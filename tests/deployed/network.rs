@@ -1,0 +1,7 @@
+//! A bad network between client and server.
+
+use libtest_mimic::Trial;
+
+pub fn trials() -> Vec<Trial> {
+    vec![]
+}

@@ -1,0 +1,146 @@
+//! A network and a file system of this program's own, so that a recipe runs as it is: with its addresses,
+//! ports and paths. What a recipe's program writes ends with this program.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use crate::common::command::succeeds;
+use crate::common::trials::Need;
+
+/// It tells this program that it is inside.
+const INSIDE: &str = "UPCASE_DEPLOY_INSIDE";
+
+/// Starts a command in namespaces of its own. All that it starts ends with it.
+const UNSHARE: [&str; 7] = [
+    "unshare",
+    "--net",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+];
+
+/// Prepares the namespaces. Writable folders lie over those of this system, which stay as they are. Machines are
+/// connected to a bridge.
+const PREPARE: &str = "
+mount -t tmpfs tmpfs /run
+for folder in etc var usr/local; do
+    upper=/run/upper/$folder work=/run/work/$folder
+    mkdir -p $upper $work
+    mount -t overlay overlay -o lowerdir=/$folder,upperdir=$upper,workdir=$work /$folder
+done
+mkdir -p /run/lock
+ip link set lo up
+ip link add br0 type bridge
+ip address add 192.0.2.1/24 dev br0
+ip address add 2001:db8::1/64 dev br0 nodad
+ip link set br0 up
+";
+
+/// What every test here needs.
+pub static PLACE: Need = Need::new("root's rights, for namespaces of its own", is_inside);
+
+fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
+/// Runs this program again in namespaces of its own, and returns its exit code. Returns nothing if this is
+/// inside already, or cannot be.
+pub fn enter() -> Option<ExitCode> {
+    if is_inside() {
+        sh(PREPARE);
+        return None;
+    }
+    if !succeeds(&[&UNSHARE[..], &["mount", "-t", "tmpfs", "tmpfs", "/run"]].concat()) {
+        return None;
+    }
+    let mut command = Command::new(UNSHARE[0]);
+    command.args(&UNSHARE[1..]);
+    command.arg(env::current_exe().expect("this program has a path"));
+    command.args(env::args_os().skip(1)).env(INSIDE, "1");
+    let status = command.status().expect("it was started a moment ago");
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Some(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Runs a script, which succeeds. Returns what it prints.
+#[track_caller]
+pub fn sh(script: &str) -> String {
+    let output = Command::new("sh").args(["-euc", script]).output();
+    let output = output.expect("a shell starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{}: {script}\n{errors}",
+        output.status
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The file `name` of the recipes.
+pub fn recipe(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/deploy")
+        .join(name);
+    assert!(path.is_file(), "{}", path.display());
+    path
+}
+
+/// Copies the recipe `name` to where its first comment, or its page, says that it belongs.
+pub fn install(name: &str, to: &str) {
+    let parent = Path::new(to).parent().expect("a folder");
+    fs::create_dir_all(parent).expect("a folder");
+    fs::copy(recipe(name), to).expect("a file");
+}
+
+/// Another machine of this network, with an address of its own. It is removed on drop.
+pub struct Machine {
+    name: &'static str,
+    /// Its address, which is also how it sees this one as 192.0.2.1.
+    pub address: &'static str,
+}
+
+impl Machine {
+    /// The machine `name` with this `address` in 192.0.2.0/24.
+    #[track_caller]
+    pub fn new(name: &'static str, address: &'static str) -> Self {
+        sh(&format!(
+            "
+            ip netns add {name}
+            ip link add to-{name} type veth peer name eth0 netns {name}
+            ip link set to-{name} master br0 up
+            ip -n {name} link set lo up
+            ip -n {name} address add {address}/24 dev eth0
+            ip -n {name} link set eth0 up
+            "
+        ));
+        Self { name, address }
+    }
+
+    /// A command that runs `program` on this machine.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", self.name]).arg(program);
+        command
+    }
+
+    /// Cuts the machine off from the network, as by a pulled cable.
+    pub fn cut_off(&self) {
+        sh(&format!("ip link set to-{} down", self.name));
+    }
+
+    /// Connects it again.
+    pub fn connect(&self) {
+        sh(&format!("ip link set to-{} up", self.name));
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = succeeds(&["ip", "netns", "delete", self.name]);
+        let _ = succeeds(&["ip", "link", "delete", &format!("to-{}", self.name)]);
+    }
+}
