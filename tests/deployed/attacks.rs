@@ -1,7 +1,346 @@
-//! Attacks, as a well-behaved client beside them sees them.
+//! Attacks from one address, as a well-behaved client with another address sees them. Each test measures the
+//! client at rest first, and prints both as rows of one table.
+//!
+//! The tool slowhttptest is not used. It sends whole lines, to which this server replies at once, and gives up.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::common::command::succeeds;
+use crate::common::server::Server;
+use crate::common::trials::{Need, trial};
+use crate::common::wait::wait_until;
+
+use super::load::Seen;
+use super::place::{PLACE, recipe, sh};
 
 pub fn trials() -> Vec<Trial> {
-    vec![]
+    vec![
+        trial(
+            five_thousand_half_requests_delay_nobody,
+            [&PLACE, &DESCRIPTORS],
+        ),
+        trial(a_thousand_drips_delay_nobody, [&PLACE, &DESCRIPTORS]),
+        trial(a_flood_of_resets_delays_nobody, [&PLACE]),
+        trial(a_flood_of_megabytes_delays_nobody, [&PLACE]),
+        trial(more_stalls_than_places_delay_others, [&PLACE]),
+        trial(
+            nftables_limits_the_stalls_of_an_address,
+            [&PLACE, &NFTABLES],
+        ),
+        trial(nftables_counts_addresses_and_networks, [&PLACE, &NFTABLES]),
+    ]
+}
+
+static DESCRIPTORS: Need = Need::new("5,500 descriptors", || {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).is_ok() && limit.current.is_none_or(|most| most >= 5_500)
+});
+static NFTABLES: Need = Need::new("nft", || succeeds(&["nft", "list", "ruleset"]));
+
+/// Where the server listens.
+const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
+
+/// The attacker's address.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
+
+/// Threads that attack until they are told to stop.
+struct Attack {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    /// What was done so far, in connections or bytes.
+    count: Arc<AtomicUsize>,
+}
+
+impl Attack {
+    /// Starts so many `threads`. Each has a state of its own, which it passes to `round` again and again. `round`
+    /// returns how much it did. Waits until all together did as much as `least`.
+    #[track_caller]
+    fn start<S: Send + 'static>(
+        threads: usize,
+        least: usize,
+        state: impl Fn() -> S,
+        round: impl Fn(&mut S) -> usize + Copy + Send + 'static,
+    ) -> Self {
+        let (is_over, count) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+        let thread = |_| {
+            let (is_over, count) = (Arc::clone(&is_over), Arc::clone(&count));
+            let mut state = state();
+            thread::spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    count.fetch_add(round(&mut state), Ordering::SeqCst);
+                }
+            })
+        };
+        let threads = (0..threads).map(thread).collect();
+        let attack = Self {
+            is_over,
+            threads,
+            count,
+        };
+        attack.does(least);
+        attack
+    }
+
+    /// Waits until as much as `more` is done from now on.
+    #[track_caller]
+    fn does(&self, more: usize) {
+        let before = self.count.load(Ordering::SeqCst);
+        wait_until("the attack is under way", || {
+            self.count.load(Ordering::SeqCst) >= before + more
+        });
+    }
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A server, with an attacker's address beside it.
+#[track_caller]
+fn server(options: &[&str]) -> Server {
+    server_at(&SERVER.to_string(), options)
+}
+
+/// The same, which listens on `bind`.
+#[track_caller]
+fn server_at(bind: &str, options: &[&str]) -> Server {
+    sh(&format!("ip address replace {ATTACKER}/32 dev br0"));
+    Server::start_at(bind, &[&["--quiet"], options].concat())
+}
+
+/// A connection of the attacker.
+fn connect() -> io::Result<TcpStream> {
+    connect_from(ATTACKER.into(), SERVER.into())
+}
+
+/// A connection of the address `from`.
+fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), Duration::from_secs(1))?;
+    Ok(socket.into())
+}
+
+/// What the well-behaved client sees in a time.
+fn client(time: Duration) -> Seen {
+    let (mut seen, began_at) = (Seen::default(), Instant::now());
+    while began_at.elapsed() < time {
+        seen.exchange(
+            SocketAddr::V4(SERVER),
+            b" hello ",
+            Duration::from_secs(10),
+            began_at,
+        );
+    }
+    seen
+}
+
+/// How long the client is measured at rest.
+const REST: Duration = Duration::from_secs(1);
+
+/// How long it is measured under attack.
+const ATTACK: Duration = Duration::from_secs(2);
+
+/// The most that an attack may delay the median exchange: the attacker takes its share of the processors.
+const DELAYED: f64 = 20.0;
+
+/// The longest that an exchange may take, in medians at rest. It has room for one lost segment.
+const WORST: f64 = 20_000.0;
+
+/// Prints a line of the table. Returns the ratios of the median and of the worst time to the median at rest.
+#[track_caller]
+fn show(attack: &str, rest: &Seen, seen: &Seen) -> (f64, f64) {
+    let ratio = |time: Duration| time.as_secs_f64() / rest.median().as_secs_f64();
+    let (median, worst) = (ratio(seen.median()), ratio(seen.worst()));
+    println!("\n  {:<34} {rest}", "at rest");
+    println!("  {attack:<34} {seen}");
+    println!(
+        "  {:<34} median {median:.1}, worst {worst:.0}",
+        "in medians at rest"
+    );
+    assert_eq!((&rest.errors[..], &seen.errors[..]), (&[][..], &[][..]));
+    assert_eq!((&rest.wrong[..], &seen.wrong[..]), (&[][..], &[][..]));
+    (median, worst)
+}
+
+/// The same, where nobody may be delayed.
+#[track_caller]
+fn show_bounded(attack: &str, rest: &Seen, seen: &Seen) {
+    let (median, worst) = show(attack, rest, seen);
+    assert!(median < DELAYED && worst < WORST, "{median}, {worst}");
+}
+
+/// Connections that each have sent `bytes` and then wait.
+fn stalled(count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    let stall = |_| {
+        let mut stream = connect().expect("a connection");
+        stream.write_all(bytes).expect("the socket has room");
+        stream.set_nonblocking(true).expect("a socket");
+        stream
+    };
+    (0..count).map(stall).collect()
+}
+
+fn five_thousand_half_requests_delay_nobody() {
+    let _server = server(&[]);
+    let rest = client(REST);
+    let _stalled = stalled(5_000, b"hel");
+    show_bounded("5,000 half requests", &rest, &client(ATTACK));
+}
+
+fn a_thousand_drips_delay_nobody() {
+    const DRIPS: usize = 1_000;
+    let _server = server(&[]);
+    let rest = client(REST);
+    let drip = |connections: &mut Vec<TcpStream>| {
+        thread::sleep(Duration::from_millis(100));
+        let written = connections.iter_mut().map(|stream| stream.write(b"e"));
+        written.flatten().sum()
+    };
+    let attack = Attack::start(1, DRIPS, || stalled(DRIPS, b"h"), drip);
+    let seen = client(ATTACK);
+    attack.does(DRIPS);
+    show_bounded("1,000 drips", &rest, &seen);
+}
+
+fn a_flood_of_resets_delays_nobody() {
+    const LEAST: usize = 1_000;
+    let _server = server(&[]);
+    let rest = client(REST);
+    let exchange = |(): &mut ()| {
+        let Ok(mut stream) = connect() else { return 0 };
+        let _ = stream.write_all(b"hello\n");
+        let closes_by_reset = Socket::from(stream).set_linger(Some(Duration::ZERO));
+        usize::from(closes_by_reset.is_ok())
+    };
+    let attack = Attack::start(2, LEAST, || (), exchange);
+    let seen = client(ATTACK);
+    attack.does(LEAST);
+    show_bounded("a flood of resets", &rest, &seen);
+}
+
+fn a_flood_of_megabytes_delays_nobody() {
+    const LEAST: usize = 10_000_000;
+    let _server = server(&[]);
+    let rest = client(REST);
+    let write = |stream: &mut Option<TcpStream>| {
+        if stream.is_none() {
+            *stream = connect().ok();
+        }
+        let written = stream.as_mut().map(|stream| stream.write(&[b'a'; 1 << 14]));
+        if let Some(Ok(count)) = written {
+            return count;
+        }
+        // The server closes it at its deadline.
+        *stream = None;
+        0
+    };
+    let attack = Attack::start(2, LEAST, || None, write);
+    let seen = client(ATTACK);
+    attack.does(LEAST);
+    show_bounded("a flood of megabytes", &rest, &seen);
+}
+
+/// A server with fewer places than the attacker's connections.
+const FEW_PLACES: [&str; 4] = ["--max-connections", "200", "--timeout", "1"];
+
+/// Keeps 400 connections open: each that ends is opened again. Waits until there are `least`.
+fn stalls(least: usize) -> Attack {
+    let stall = |stalled: &mut Vec<TcpStream>| {
+        stalled.retain_mut(|stream| {
+            let read = stream.read(&mut [0; 16]);
+            read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        });
+        thread::sleep(Duration::from_millis(10));
+        let before = stalled.len();
+        let more = iter::from_fn(|| {
+            let stream = connect().ok()?;
+            stream.set_nonblocking(true).ok()?;
+            Some(stream)
+        });
+        stalled.extend(more.take(100 - before));
+        stalled.len() - before
+    };
+    Attack::start(4, least, Vec::new, stall)
+}
+
+/// Without a limit a client waits until stalled connections are at their deadline.
+fn more_stalls_than_places_delay_others() {
+    let _server = server(&FEW_PLACES);
+    let rest = client(REST);
+    let _attack = stalls(400);
+    let (median, _) = show("more stalls than places", &rest, &client(ATTACK));
+    assert!(median > DELAYED, "{median}");
+}
+
+fn nftables_limits_the_stalls_of_an_address() {
+    let _server = server(&FEW_PLACES);
+    let rest = client(REST);
+    let _limit = Limit::set();
+    let _attack = stalls(LIMIT);
+    show_bounded("the same, limited by nftables", &rest, &client(ATTACK));
+}
+
+fn nftables_counts_addresses_and_networks() {
+    sh("
+        ip address replace 2001:db8::66/128 dev br0 nodad
+        ip address replace 2001:db8:0:1::1/128 dev br0 nodad
+    ");
+    let attackers = [ATTACKER, ATTACKER].map(IpAddr::from);
+    counts(attackers, IpAddr::from(*SERVER.ip()));
+    let network = ["2001:db8::66", "2001:db8::1"].map(|text| text.parse().unwrap());
+    counts(network, "2001:db8:0:1::1".parse().unwrap());
+}
+
+/// Expects that two addresses have one limit together, and that it is not that of the `other`.
+#[track_caller]
+fn counts(addresses: [IpAddr; 2], other: IpAddr) {
+    let _server = server_at("[::]:8080", &[]);
+    let _limit = Limit::set();
+    let open = |from: IpAddr| connect_from(from, SocketAddr::new(other, SERVER.port()));
+    let of_both = addresses.into_iter().cycle().take(LIMIT);
+    let _held: Vec<_> = of_both
+        .map(|from| open(from).expect("a connection"))
+        .collect();
+    for from in addresses {
+        let refused = open(from).expect_err("one connection too many").kind();
+        assert_eq!(refused, ErrorKind::ConnectionRefused, "{from}");
+    }
+    open(other).expect("a connection of another address");
+}
+
+/// How many connections nftables.conf allows an address.
+const LIMIT: usize = 100;
+
+/// The rules of nftables.conf, which are removed on drop.
+struct Limit;
+
+impl Limit {
+    #[track_caller]
+    fn set() -> Self {
+        sh(&format!("nft -f {}", recipe("nftables.conf").display()));
+        Self
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        let _ = succeeds(&["nft", "delete", "table", "inet", "upcase"]);
+    }
 }
