@@ -57,9 +57,8 @@ what was received of the request, and with one of these outcomes:
   reset      the client or the network broke the connection before the reply was sent
 
 At SIGINT, SIGTERM, SIGHUP or SIGQUIT the server accepts what is queued, closes the port, finishes
-the open exchanges, and ends. A second
-signal ends it at once. On Windows, Ctrl-C and Ctrl-Break count as SIGINT. On Linux, a signal that was
-ignored at the start stays ignored.
+the open exchanges, and ends. A second signal ends it at once. On Windows, Ctrl-C and Ctrl-Break
+count as SIGINT. On Linux, a signal that was ignored at the start stays ignored.
 
 Exit codes: 0 stopped by a signal, 1 failure, 2 wrong usage, 128 + N ended at once by signal N."
 )]
