@@ -4,12 +4,14 @@
 //! with the rights of a user. Commands are read out of the recipes.
 
 use std::fs;
-use std::io::Read;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
+use std::thread;
 
 use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
@@ -21,6 +23,7 @@ use crate::common::process::without_variables;
 use crate::common::server::Server;
 use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
+use crate::common::wait::wait_until;
 
 use super::place::{Machine, PLACE, install, recipe, sh};
 use super::service::Service;
@@ -39,6 +42,10 @@ pub fn trials() -> Vec<Trial> {
             [&PLACE, &STUNNEL, &HAPROXY, &SOCAT],
         ),
         trial(clients_refuse_a_false_server, [&PLACE, &STUNNEL, &SOCAT]),
+        trial(
+            half_close_survives_as_close_notify,
+            [&PLACE, &STUNNEL, &HAPROXY],
+        ),
         trial(suite_passes_through_ssh, [&PLACE, &SSH]),
         trial(ssh_leads_to_the_server_and_nowhere_else, [&PLACE, &SSH]),
     ]
@@ -62,10 +69,13 @@ const TLS: &str = "/etc/upcase/tls";
 const ALICE: &str = "/run/home/alice/upcase";
 
 /// Where alice's clients connect.
-const HERE: &str = "127.0.0.1:8080";
-
 fn here() -> SocketAddr {
-    HERE.parse().expect("an address")
+    "127.0.0.1:8080".parse().expect("an address")
+}
+
+/// Where the server's side of TLS listens.
+fn in_front() -> SocketAddr {
+    "192.0.2.11:8443".parse().expect("an address")
 }
 
 /// A server on a machine of its own, which nothing reaches from outside.
@@ -345,7 +355,7 @@ END
             (false, &b""[..])
         );
     }
-    let mut plain = Connection::connect("192.0.2.11:8443".parse().unwrap());
+    let mut plain = Connection::connect(in_front());
     plain.send(b"stranger\n");
     let mut answer = Vec::new();
     let _ = plain.0.read_to_end(&mut answer);
@@ -471,7 +481,7 @@ fn ssh_leads_to_the_server_and_nowhere_else() {
     let stranger = "-i ~/.ssh/stranger -o IdentitiesOnly=yes";
     for (refused, why) in [
         (elsewhere, "administratively prohibited"),
-        (format!("ssh {user} id"), ""),
+        (format!("ssh {user} id >&2"), "not available"),
         (
             format!("ssh -N -o ExitOnForwardFailure=yes -R 9000:127.0.0.1:22 {user}"),
             "forwarding failed",
@@ -487,8 +497,75 @@ fn ssh_leads_to_the_server_and_nowhere_else() {
             !output.status.success() && errors.contains(why),
             "{refused}: {errors}"
         );
-        println!("{refused}: {errors} {:?}", output.stdout);
     }
     let (_, connections) = host.stop();
     assert_eq!(connections, 1);
+}
+
+/// What TLS 1.3 adds to the content of a record that it encrypts: its type, and a tag.
+const ADDED: usize = 1 + 16;
+
+/// The length of `close_notify`, encrypted.
+const CLOSE_NOTIFY: usize = 2 + ADDED;
+
+fn half_close_survives_as_close_notify() {
+    certify_all();
+    let host = Host::start();
+    // alice's stunnel connects to this machine, which passes the records on and sees their lengths.
+    sh("sed -i '/upcase.example/s/.*/192.0.2.1 upcase.example/' /etc/hosts");
+    let listener = TcpListener::bind("192.0.2.1:8443").expect("a free port");
+    listener.set_nonblocking(true).expect("no waits");
+    for front in [Host::stunnel, Host::haproxy] {
+        let _front = front(&host);
+        let _tunnel = tunnel();
+        let mut connection = Connection::connect(here());
+        connection.send(b"half-closed");
+        connection
+            .0
+            .shutdown(Shutdown::Write)
+            .expect("a half-close");
+        let mut accepted = None;
+        wait_until("alice's stunnel connects", || {
+            accepted = listener.accept().ok();
+            accepted.is_some()
+        });
+        let (client, _) = accepted.expect("a connection");
+        let client = Connection::over(client).0;
+        let server = Connection::connect(in_front()).0;
+        let seen = Mutex::<Vec<(&str, usize)>>::default();
+        let pass_on = |way, from: &TcpStream, to: &TcpStream| {
+            pass_on(from, to, |length| seen.lock().unwrap().push((way, length)));
+        };
+        thread::scope(|scope| {
+            scope.spawn(|| pass_on("to the server", &client, &server));
+            scope.spawn(|| pass_on("to the client", &server, &client));
+        });
+        assert_eq!(connection.reply(), b"HALF-CLOSED");
+        // The others are of the handshake.
+        let message = "half-closed".len() + ADDED;
+        let mut seen = seen.into_inner().unwrap();
+        seen.retain(|(_, length)| [message, CLOSE_NOTIFY].contains(length));
+        let expected = [
+            ("to the server", message),
+            ("to the server", CLOSE_NOTIFY),
+            ("to the client", message),
+            ("to the client", CLOSE_NOTIFY),
+        ];
+        assert_eq!(seen, expected);
+    }
+}
+
+/// Passes on the records of TLS until the end of the stream. `see` is called with the length of each before it goes.
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream, see: impl Fn(usize)) {
+    let mut pass_on_one = || -> io::Result<()> {
+        let mut record = vec![0; 5];
+        from.read_exact(&mut record)?;
+        let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+        record.resize(5 + length, 0);
+        from.read_exact(&mut record[5..])?;
+        see(length);
+        to.write_all(&record)
+    };
+    while pass_on_one().is_ok() {}
+    let _ = to.shutdown(Shutdown::Write);
 }
