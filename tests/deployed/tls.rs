@@ -89,27 +89,23 @@ impl Host {
     fn start() -> Self {
         let machine = Machine::new("host", "192.0.2.11");
         let mut command = machine.command(cargo_bin!("upcase-server"));
-        command.args(["--bind", "127.0.0.1:8080", "--timeout", "3"]);
-        command.args(["--log", "json"]);
+        command.args([
+            "--bind",
+            "127.0.0.1:8080",
+            "--timeout",
+            "3",
+            "--log",
+            "json",
+        ]);
         without_variables(&mut command);
         let server = Server::start_by(command);
-        let hosts = "sed -i '/upcase.example/d' /etc/hosts
-            echo '192.0.2.11 upcase.example' >> /etc/hosts";
-        sh(hosts);
-        TcpStream::connect(("192.0.2.11", 8080)).expect_err("a server at loopback");
+        resolve_to(machine.address);
+        let outside = TcpStream::connect((machine.address, 8080));
+        outside.expect_err("it listens on loopback only");
         Self { server, machine }
     }
 
-    /// Runs the command of the recipe `name` that has `part`, until something listens at `port`.
-    #[track_caller]
-    fn run(&self, name: &str, part: &str, port: u16) -> Service {
-        let mut command = self.machine.command("sh");
-        command
-            .arg("-c")
-            .arg(format!("exec {}", written(name, part)));
-        self.listens(command, port)
-    }
-
+    /// Runs `command`, until something listens at `port` of this machine.
     #[track_caller]
     fn listens(&self, mut command: Command, port: u16) -> Service {
         let mut service = Service::start(&mut command);
@@ -122,7 +118,10 @@ impl Host {
     #[track_caller]
     fn stunnel(&self) -> Service {
         install("stunnel-server.conf", "/etc/stunnel/upcase.conf");
-        self.run("stunnel-server.conf", "stunnel", 8443)
+        let line = written("stunnel-server.conf", "stunnel");
+        let mut command = self.machine.command("sh");
+        command.arg("-c").arg(format!("exec {line}"));
+        self.listens(command, 8443)
     }
 
     /// `HAProxy` in front of the server.
@@ -148,6 +147,13 @@ impl Host {
         let connections = totals["totals"]["connections"].as_u64();
         (requests.collect(), connections.expect("a number"))
     }
+}
+
+/// Lets the name of the server have this address.
+#[track_caller]
+fn resolve_to(address: &str) {
+    let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{address} upcase.example\n");
+    fs::write("/etc/hosts", hosts).expect("a file of this place");
 }
 
 /// The command in the comments of the recipe `name` that has `part`.
@@ -176,14 +182,8 @@ fn certify(folder: &str, commands: &[&str]) {
 #[track_caller]
 fn certify_all() {
     let written = ["certificates.sh server", "certificates.sh client"]
-        .map(|part| written("certificates.sh", part));
-    let commands = written.each_ref().map(|command| {
-        let command = command.split_once(" #").expect("an explanation").0;
-        command
-            .strip_prefix("sh certificates.sh ")
-            .expect("its name")
-    });
-    certify(TLS, &commands);
+        .map(|part| written("certificates.sh", part).replace("sh certificates.sh ", ""));
+    certify(TLS, &written.each_ref().map(String::as_str));
     user("alice", "--create-home --home-dir /run/home/alice");
     sh(&format!(
         "rm -rf {ALICE}; mkdir {ALICE}
@@ -256,7 +256,7 @@ fn listening_here(line: &str) -> Service {
 /// The command of the recipe `name` that has `part`, with `upcase-client` as it was built.
 fn written_for_client(name: &str) -> String {
     let command = written(name, "upcase-client");
-    let client = cargo_bin!("upcase-client").display().to_string();
+    let client = format!("'{}'", cargo_bin!("upcase-client").display());
     command.replace("upcase-client", &client)
 }
 
@@ -301,15 +301,13 @@ const STRANGERS: [(&str, u32); 6] = [
     ("-tls1_2", 40),
 ];
 
-/// Those who may come get a reply. Strangers get none, and the server does not see them.
+/// Makes a certificate of alice that has expired: `expired.pem`, beside her own.
 #[track_caller]
-fn strangers_are_refused(host: Host, front: Service) {
-    certify("/run/other", &["client alice"]);
+fn expire() {
     // Only `openssl ca` takes dates.
     sh(&format!(
         r"
-        cd {TLS}
-        cat > /run/ca.conf <<END
+        cat > /run/ca.conf <<'END'
 [ca]
 default_ca = own
 [own]
@@ -325,48 +323,54 @@ commonName = supplied
 extendedKeyUsage = clientAuth
 END
         : > /run/ca.index
-        openssl req -new -key {ALICE}/alice.pem -subj /CN=alice |
-            openssl ca -batch -notext -config /run/ca.conf -cert authority.crt -keyfile authority.pem -in /dev/stdin                 -startdate 20200101000000Z -enddate 20210101000000Z -out /run/expired.crt
-        openssl pkey -in {ALICE}/alice.pem | cat - /run/expired.crt > {ALICE}/expired.pem
-        cp -r /run/other server.pem {ALICE}
-        chown -R alice: {ALICE}
+        cd {TLS}
+        openssl req -new -key {ALICE}/alice.pem -subj /CN=alice -out /run/request
+        openssl ca -batch -notext -config /run/ca.conf -cert authority.crt -keyfile authority.pem \
+            -startdate 20200101000000Z -enddate 20210101000000Z -in /run/request -out /run/expired.crt
+        cd {ALICE}
+        openssl pkey -in alice.pem | cat - /run/expired.crt > expired.pem
         "
+    ));
+}
+
+/// alice gets replies. Strangers get none, and the server does not see them.
+#[track_caller]
+fn strangers_are_refused(host: Host, front: Service) {
+    certify("/run/other", &["client alice"]);
+    expire();
+    sh(&format!(
+        "cp -r /run/other {TLS}/server.pem {ALICE}; chown -R alice: {ALICE}"
     ));
     let openssl = written("stunnel-client.conf", "openssl s_client");
     let (_, openssl) = openssl.split_once(" | ").expect("a pipe");
-    let mut expected = Vec::new();
-    let mut comes = |options: &str| {
-        let line = format!("echo friend | {openssl} {options}");
-        assert_eq!(reply(&line), "FRIEND");
-        expected.push(r"b'friend\x0a'");
+    let comes = |options: &str| {
+        let reply = reply(&format!("echo alice | {openssl} {options}"));
+        assert_eq!(reply, "ALICE");
     };
     comes("-tls1_2");
     comes("-tls1_3");
     for (certificate, alert) in STRANGERS {
         let openssl = openssl.replace("-cert alice.pem", certificate);
-        // One who sends at once may be reset before the alert is read.
+        // Nothing is sent, because then the connection may be reset before the alert is read.
         let refused = output(&format!(": | {openssl}"));
         let errors = String::from_utf8_lossy(&refused.stderr);
         let expected = format!("SSL alert number {alert}\n");
         assert!(errors.contains(&expected), "{certificate}: {errors}");
         let refused = output(&format!("echo stranger | {openssl}"));
-        assert_eq!(
-            (refused.status.success(), &refused.stdout[..]),
-            (false, &b""[..])
-        );
+        let seen = (refused.status.success(), &refused.stdout[..]);
+        assert_eq!(seen, (false, &b""[..]), "{certificate}");
     }
     let mut plain = Connection::connect(in_front());
     plain.send(b"stranger\n");
     let mut answer = Vec::new();
     let _ = plain.0.read_to_end(&mut answer);
-    assert!(!String::from_utf8_lossy(&answer).contains("STRANGER"));
-    assert_eq!(reply(&format!("echo friend | {openssl}")), "FRIEND");
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(!answer.contains("STRANGER"), "{answer}");
+    comes("");
     drop(front);
     let (requests, connections) = host.stop();
-    assert_eq!(
-        (requests, connections),
-        (vec![r"b'friend\x0a'".to_owned(); 3], 3)
-    );
+    assert_eq!(requests, [r"b'alice\x0a'"; 3]);
+    assert_eq!(connections, 3);
 }
 
 fn one_command_is_enough_for_tls() {
@@ -381,16 +385,8 @@ fn one_command_is_enough_for_tls() {
         let _tunnel = tunnel();
         assert_eq!(sh(&written_for_client("stunnel-client.conf")), SHOWN);
         // Without a line feed, only the half-close ends the request.
-        let halves = "printf half | socat -t 11 - ";
-        let socat = commands[0].split_once("socat -t 11 - ").expect("socat").1;
-        assert_eq!(reply(&format!("{halves}{socat}")), "HALF");
-        let mut connection = Connection::connect(here());
-        connection.send(b"half");
-        connection
-            .0
-            .shutdown(Shutdown::Write)
-            .expect("a half-close");
-        assert_eq!(connection.reply(), b"HALF");
+        let (_, socat) = commands[0].split_once(" | ").expect("a pipe");
+        assert_eq!(reply(&format!("printf half | {socat}")), "HALF");
     }
 }
 
@@ -400,37 +396,44 @@ const SHOWN: &str = "Sent:     Olá, servidor!\nReceived: OLÁ, SERVIDOR!\n";
 fn clients_refuse_a_false_server() {
     certify_all();
     certify("/run/other", &["server upcase.example"]);
-    let mut script =
-        format!("cd {TLS}; mkdir -p /run/false; cp /run/other/server.pem /run/false/authority.pem");
-    script += "
+    let script = recipe("certificates.sh");
+    sh(&format!(
+        "
+        cd {TLS}
         mv server.pem true.pem
-        sh certificates.sh server other.example; mv server.pem /run/false/name.pem
-        sh certificates.sh client bob; mv bob.pem /run/false/client.pem";
-    sh(&script.replace(
-        "certificates.sh",
-        &recipe("certificates.sh").display().to_string(),
+        cp /run/other/server.pem of-another-authority.pem
+        sh {0} server other.example; mv server.pem of-another-name.pem
+        sh {0} client bob; mv bob.pem of-a-client.pem
+        ",
+        script.display()
     ));
     let host = Host::start();
-    for certificate in ["authority", "name", "client"] {
-        sh(&format!("cp /run/false/{certificate}.pem {TLS}/server.pem"));
+    let mut client = Command::new(cargo_bin!("upcase-client"));
+    client.arg("hello");
+    for certificate in [
+        "of-another-authority",
+        "of-another-name",
+        "of-a-client",
+        "true",
+    ] {
+        sh(&format!("cp {TLS}/{certificate}.pem {TLS}/server.pem"));
         let _front = host.stunnel();
-        for part in ["socat", "openssl s_client"] {
-            let refused = output(&written("stunnel-client.conf", part));
-            let seen = (refused.status.success(), &refused.stdout[..]);
-            assert_eq!(seen, (false, &b""[..]), "{certificate}, {part}");
-        }
         let _tunnel = tunnel();
-        let mut client = Command::new(cargo_bin!("upcase-client"));
-        let refused = client.arg("hello").output().expect("it starts");
-        assert_eq!(refused.status.code(), Some(1), "{certificate}");
-        assert_eq!(refused.stdout, b"");
+        let outputs = [
+            output(&written("stunnel-client.conf", "socat")),
+            output(&written("stunnel-client.conf", "openssl s_client")),
+            client.output().expect("the client starts"),
+        ];
+        for output in outputs {
+            let is_true = certificate == "true";
+            let seen = (output.status.success(), !output.stdout.is_empty());
+            assert_eq!(seen, (is_true, is_true), "{certificate}: {output:?}");
+        }
     }
-    // socat looks at the name only after the handshake.
-    let (requests, _) = host.stop();
-    assert!(
-        requests.iter().all(|request| request == "b''"),
-        "{requests:?}"
-    );
+    // socat looks at the name after the handshake. It sends nothing then.
+    let (mut requests, _) = host.stop();
+    requests.retain(|request| request != "b''");
+    assert_eq!(requests.len(), 3, "{requests:?}");
 }
 
 /// Starts sshd on the host, and gives alice a key.
@@ -479,7 +482,7 @@ fn ssh_leads_to_the_server_and_nowhere_else() {
     let elsewhere = ssh.replace("127.0.0.1:8080", "127.0.0.1:22");
     let user = ssh.rsplit(' ').next().expect("the user");
     let stranger = "-i ~/.ssh/stranger -o IdentitiesOnly=yes";
-    for (refused, why) in [
+    let refused = [
         (elsewhere, "administratively prohibited"),
         (format!("ssh {user} id >&2"), "not available"),
         (
@@ -490,7 +493,8 @@ fn ssh_leads_to_the_server_and_nowhere_else() {
             ssh.replace("ssh ", &format!("ssh {stranger} ")),
             "Permission denied (publickey)",
         ),
-    ] {
+    ];
+    for (refused, why) in refused {
         let output = output(&refused);
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(
@@ -512,7 +516,7 @@ fn half_close_survives_as_close_notify() {
     certify_all();
     let host = Host::start();
     // alice's stunnel connects to this machine, which passes the records on and sees their lengths.
-    sh("sed -i '/upcase.example/s/.*/192.0.2.1 upcase.example/' /etc/hosts");
+    resolve_to("192.0.2.1");
     let listener = TcpListener::bind("192.0.2.1:8443").expect("a free port");
     listener.set_nonblocking(true).expect("no waits");
     for front in [Host::stunnel, Host::haproxy] {
