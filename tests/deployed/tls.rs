@@ -403,7 +403,7 @@ fn clients_refuse_a_false_server() {
         mv server.pem true.pem
         cp /run/other/server.pem of-another-authority.pem
         sh {0} server other.example; mv server.pem of-another-name.pem
-        sh {0} client bob; mv bob.pem of-a-client.pem
+        sh {0} client upcase.example; mv upcase.example.pem of-a-client.pem
         ",
         script.display()
     ));
@@ -481,12 +481,17 @@ fn ssh_leads_to_the_server_and_nowhere_else() {
     let (_, ssh) = through.split_once(" | ").expect("a pipe");
     let elsewhere = ssh.replace("127.0.0.1:8080", "127.0.0.1:22");
     let user = ssh.rsplit(' ').next().expect("the user");
+    let backwards = "ssh -N -o ExitOnForwardFailure=yes";
     let stranger = "-i ~/.ssh/stranger -o IdentitiesOnly=yes";
     let refused = [
         (elsewhere, "administratively prohibited"),
         (format!("ssh {user} id >&2"), "not available"),
         (
-            format!("ssh -N -o ExitOnForwardFailure=yes -R 9000:127.0.0.1:22 {user}"),
+            format!("{backwards} -R 9000:127.0.0.1:22 {user}"),
+            "forwarding failed",
+        ),
+        (
+            format!("{backwards} -R /tmp/upcase:127.0.0.1:22 {user}"),
             "forwarding failed",
         ),
         (
