@@ -475,23 +475,18 @@ fn suite_passes_through_ssh() {
 
 fn ssh_leads_to_the_server_and_nowhere_else() {
     let host = Host::start();
-    let _sshd = ssh(&host);
+    let sshd = ssh(&host);
     let through = written("sshd.conf", "ssh -W");
     assert_eq!(reply(&through), "OLÁ, SERVIDOR!");
     let (_, ssh) = through.split_once(" | ").expect("a pipe");
     let elsewhere = ssh.replace("127.0.0.1:8080", "127.0.0.1:22");
     let user = ssh.rsplit(' ').next().expect("the user");
-    let backwards = "ssh -N -o ExitOnForwardFailure=yes";
     let stranger = "-i ~/.ssh/stranger -o IdentitiesOnly=yes";
     let refused = [
         (elsewhere, "administratively prohibited"),
         (format!("ssh {user} id >&2"), "not available"),
         (
-            format!("{backwards} -R 9000:127.0.0.1:22 {user}"),
-            "forwarding failed",
-        ),
-        (
-            format!("{backwards} -R /tmp/upcase:127.0.0.1:22 {user}"),
+            format!("ssh -N -o ExitOnForwardFailure=yes -R 9000:127.0.0.1:22 {user}"),
             "forwarding failed",
         ),
         (
@@ -507,6 +502,12 @@ fn ssh_leads_to_the_server_and_nowhere_else() {
             "{refused}: {errors}"
         );
     }
+    // A socket with a path, such as that of a service for root.
+    let _forward = listening_here(&format!("ssh -N -L 8080:/run/systemd/private {user}"));
+    let _connection = Connection::connect(here());
+    wait_until("it refuses a path", || {
+        sshd.printed().contains("refused streamlocal port forward")
+    });
     let (_, connections) = host.stop();
     assert_eq!(connections, 1);
 }
