@@ -4,7 +4,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{self, Command, ExitCode};
 
 use crate::common::command::succeeds;
 use crate::common::trials::Need;
@@ -60,10 +60,26 @@ pub fn enter() -> Option<ExitCode> {
     let mut command = Command::new(UNSHARE[0]);
     command.args(&UNSHARE[1..]);
     command.arg(env::current_exe().expect("this program has a path"));
-    command.args(env::args_os().skip(1)).env(INSIDE, "1");
+    // The number is unique while this program runs.
+    let number = process::id().to_string();
+    command.args(env::args_os().skip(1)).env(INSIDE, &number);
     let status = command.status().expect("it was started a moment ago");
+    remove_control_groups(&number);
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Some(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// The name of a control group of this run. It is removed at the end, which namespaces do not do.
+pub fn control_group() -> String {
+    format!("upcase-deploy-{}", env::var(INSIDE).expect("it is inside"))
+}
+
+/// Removes the control groups of the run with this number, and those below them. They are empty.
+fn remove_control_groups(number: &str) {
+    let name = format!("*/upcase-deploy-{number}*");
+    let find = ["find", "/sys/fs/cgroup", "-depth", "-type", "d"];
+    let remove = ["-path", &name, "-exec", "rmdir", "{}", "+"];
+    succeeds(&[&find[..], &remove].concat());
 }
 
 /// Runs a script, which succeeds. Returns what it prints.

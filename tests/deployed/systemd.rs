@@ -1,7 +1,445 @@
-//! The units, booted by systemd.
+//! The units, booted by systemd in a container of systemd-nspawn. Where that cannot boot, what other programs of
+//! systemd say of the units.
+//!
+//! The machine in the container has the programs of this one, and nothing of its /etc. It shares this network.
 
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
+use upcase::client;
+
+use crate::common::command::succeeds;
+use crate::common::connection::Connection;
+use crate::common::process::PATIENCE;
+use crate::common::suite::suite_passes;
+use crate::common::trials::{Need, trial};
+use crate::common::wait::wait_until;
+
+use super::load::{Load, Seen};
+use super::place::{self, PLACE, install, sh};
+use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
-    vec![]
+    vec![
+        trial(units_pass_the_checks_of_systemd, [&PLACE, &ANALYZE]),
+        trial(socket_activate_serves_ipv4_and_ipv6, [&PLACE, &ACTIVATE]),
+        trial(suite_passes_in_the_sandbox, [&PLACE, &NSPAWN]),
+        trial(one_socket_unit_serves_ipv4_and_ipv6, [&PLACE, &NSPAWN]),
+        trial(port_stays_open_after_ten_crashes, [&PLACE, &NSPAWN]),
+        trial(port_stays_open_if_no_server_starts, [&PLACE, &NSPAWN]),
+        trial(hundred_restarts_lose_no_request, [&PLACE, &NSPAWN]),
+        trial(
+            hundred_overlapping_restarts_lose_no_request,
+            [&PLACE, &NSPAWN],
+        ),
+        trial(
+            overlapping_restart_serves_while_the_old_server_ends,
+            [&PLACE, &NSPAWN],
+        ),
+        trial(journal_has_every_line_of_a_burst, [&PLACE, &NSPAWN]),
+        trial(journal_of_its_own_has_every_line, [&PLACE, &NSPAWN]),
+    ]
+}
+
+static ANALYZE: Need = Need::new("systemd-analyze", || {
+    succeeds(&["systemd-analyze", "--version"])
+});
+static ACTIVATE: Need = Need::new("systemd-socket-activate", || {
+    succeeds(&["systemd-socket-activate", "--version"])
+});
+static NSPAWN: Need = Need::new("a systemd-nspawn that boots here", || MACHINE.is_some());
+
+/// The root folder of the machine.
+const ROOT: &str = "/run/machine";
+
+/// Where the socket unit listens, as IPv4 and as IPv6.
+const ADDRESSES: [&str; 2] = ["192.0.2.1:8080", "[2001:db8::1]:8080"];
+
+fn address() -> SocketAddr {
+    ADDRESSES[0].parse().unwrap()
+}
+
+/// What the machine needs to boot. Of the units of this system it has only what is in /usr. Its journal allows few
+/// lines, as that of a busy machine does.
+const PREPARE: &str = "
+mkdir -p $ROOT/etc/systemd/system $ROOT/etc/systemd/journald.conf.d $ROOT/usr
+for link in bin lib lib64 sbin; do
+    [ ! -L /$link ] || cp -P /$link $ROOT/
+done
+mount --rbind /usr $ROOT/usr
+cp /usr/lib/os-release $ROOT/etc/
+echo 0123456789abcdef0123456789abcdef >$ROOT/etc/machine-id
+echo '[Unit]\nRequires=sysinit.target sockets.target\nAfter=sysinit.target sockets.target' \
+    >$ROOT/etc/systemd/system/bare.target
+echo '[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=100' >$ROOT/etc/systemd/journald.conf.d/few.conf
+";
+
+/// Starts the machine in control groups of its own, which it does not share with another run of these tests.
+const BOOT: &str = "
+for groups in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
+    [ -e $groups/cgroup.procs ] || continue
+    mkdir -p $groups/$GROUP
+    echo $$ >$groups/$GROUP/cgroup.procs
+done
+exec systemd-nspawn --directory=$ROOT --machine=upcase --boot --console=pipe --settings=no \
+    --register=no --keep-unit --link-journal=no --resolv-conf=off --timezone=off \
+    --capability=CAP_NET_ADMIN -- systemd.unit=bare.target
+";
+
+/// The machine, if it boots.
+static MACHINE: LazyLock<Option<Booted>> = LazyLock::new(boot);
+
+/// A machine that runs.
+struct Booted {
+    _service: Service,
+    /// The process that is process 1 in it.
+    init: String,
+}
+
+fn boot() -> Option<Booted> {
+    if !succeeds(&["systemd-nspawn", "--version"]) {
+        return None;
+    }
+    sh(&PREPARE.replace("$ROOT", ROOT));
+    install_server();
+    let mut command = Command::new("sh");
+    command.args(["-euc", BOOT]).env("ROOT", ROOT);
+    command.env("GROUP", place::control_group());
+    let mut service = Service::start(&mut command);
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end && matches!(service.process.0.try_wait(), Ok(None)) {
+        let init = init(service.process.0.id());
+        let active = |init: &String| {
+            let enter = ["nsenter", "--all", "--target", init];
+            succeeds(
+                &[
+                    &enter[..],
+                    &["systemctl", "--quiet", "is-active", "bare.target"],
+                ]
+                .concat(),
+            )
+        };
+        if let Some(init) = init.filter(active) {
+            let booted = Booted {
+                _service: service,
+                init,
+            };
+            return Some(booted);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    println!("systemd-nspawn does not boot:\n{}", service.printed());
+    None
+}
+
+/// The child of systemd-nspawn that is process 1 of another namespace.
+fn init(nspawn: u32) -> Option<String> {
+    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
+    let is_first = |child: &&str| {
+        let status = fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        ids.is_some_and(|ids| ids.ends_with("\t1"))
+    };
+    children
+        .split_whitespace()
+        .find(is_first)
+        .map(str::to_owned)
+}
+
+/// Runs a script in the machine, which succeeds within a minute. Returns what it prints.
+#[track_caller]
+fn inside(script: &str) -> String {
+    let init = &MACHINE.as_ref().expect("the test needs it").init;
+    let output = Command::new("timeout")
+        .args(["60", "nsenter", "--all", "--target", init])
+        .args(["sh", "-euc", script])
+        .output()
+        .expect("a shell starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let status = output.status;
+    assert!(status.success(), "{status}: {script}\n{errors}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// The property `name` of `unit`.
+#[track_caller]
+fn property(unit: &str, name: &str) -> String {
+    let value = inside(&format!("systemctl show --value --property={name} {unit}"));
+    value.trim().to_owned()
+}
+
+/// Copies the server to where the unit expects it.
+fn install_server() {
+    fs::copy(cargo_bin!("upcase-server"), "/usr/local/bin/upcase-server").expect("a copy");
+}
+
+/// The units in the machine. They are stopped and removed on drop.
+struct Units;
+
+impl Units {
+    /// Installs and starts them as tests/deploy/README.md says, with the lines of `drop_in` for the service.
+    #[track_caller]
+    fn start(drop_in: &str) -> Self {
+        for unit in ["upcase.socket", "upcase.service"] {
+            install(unit, &format!("{ROOT}/etc/systemd/system/{unit}"));
+        }
+        let folder = format!("{ROOT}/etc/systemd/system/upcase.service.d");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(
+            format!("{folder}/test.conf"),
+            format!("[Service]\n{drop_in}\n"),
+        )
+        .unwrap();
+        let units = Self;
+        inside("systemctl daemon-reload; systemctl --quiet enable --now upcase.socket");
+        units
+    }
+}
+
+impl Drop for Units {
+    fn drop(&mut self) {
+        let script = if thread::panicking() {
+            "systemctl --no-pager status upcase.socket upcase.service; journalctl --no-pager -n 40"
+        } else {
+            "true"
+        };
+        let init = &MACHINE.as_ref().expect("it is booted").init;
+        let script = format!(
+            "{script}
+            systemctl --quiet disable --now upcase.socket
+            systemctl --quiet stop upcase.service upcase-second.service
+            rm -rf /etc/systemd/system/upcase.* /run/systemd/system/upcase-second.service
+            systemctl reset-failed
+            systemctl daemon-reload"
+        );
+        let enter = ["nsenter", "--all", "--target", init, "sh", "-c", &script];
+        let output = Command::new("timeout").arg("60").args(enter).output();
+        if thread::panicking() {
+            let output = output.map(|output| output.stdout).unwrap_or_default();
+            eprintln!("{}", String::from_utf8_lossy(&output));
+        }
+    }
+}
+
+/// Makes an exchange with the server at `address`.
+#[track_caller]
+fn exchange(address: SocketAddr) {
+    let reply = client::exchange(address, b"hello", PATIENCE);
+    assert_eq!(reply.expect("a reply"), b"HELLO");
+}
+
+/// Checks that clients saw replies and nothing else.
+#[track_caller]
+fn assert_nothing_lost(seen: &Seen) {
+    println!("{seen}");
+    assert!(
+        seen.errors.is_empty() && seen.wrong.is_empty(),
+        "{:?} {:?}",
+        seen.errors,
+        seen.wrong
+    );
+    assert!(!seen.times.is_empty());
+}
+
+fn units_pass_the_checks_of_systemd() {
+    install_server();
+    for unit in ["upcase.socket", "upcase.service"] {
+        install(unit, &format!("/etc/systemd/system/{unit}"));
+    }
+    let verify = Command::new("systemd-analyze")
+        .args(["verify", "--man=no", "--recursive-errors=no"])
+        .args([
+            "/etc/systemd/system/upcase.socket",
+            "/etc/systemd/system/upcase.service",
+        ])
+        .output()
+        .unwrap();
+    let complaints = String::from_utf8_lossy(&verify.stderr);
+    assert!(verify.status.success(), "{complaints}");
+    assert!(!complaints.contains("upcase"), "{complaints}");
+    // The exposure is a number from 0 to 10; the threshold is ten times as much.
+    let security = sh(
+        "systemd-analyze security --no-pager --offline=yes --threshold=10 /etc/systemd/system/upcase.service",
+    );
+    let score = security.lines().find(|line| line.contains("Overall"));
+    println!("{}", score.expect("the score"));
+}
+
+fn socket_activate_serves_ipv4_and_ipv6() {
+    install_server();
+    let mut command = Command::new("systemd-socket-activate");
+    command.args(["--listen=8080", "/usr/local/bin/upcase-server"]);
+    let service = Service::start(&mut command).serves(address());
+    for address in ADDRESSES {
+        exchange(address.parse().unwrap());
+    }
+    let printed = service.printed();
+    assert!(
+        printed.contains("Servidor rodando em [::]:8080"),
+        "{printed}"
+    );
+}
+
+fn suite_passes_in_the_sandbox() {
+    let systemd = inside("systemctl --version");
+    println!("booted {}", systemd.lines().next().unwrap_or_default());
+    let _units = Units::start("Environment=UPCASE_TIMEOUT=3");
+    exchange(address());
+    let pid = property("upcase.service", "MainPID");
+    let status = inside(&format!("cat /proc/{pid}/status"));
+    for line in ["CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.contains(line), "{line}: {status}");
+    }
+    assert!(!status.contains("Uid:\t0\t"), "{status}");
+    suite_passes(address());
+    assert_eq!(property("upcase.service", "NRestarts"), "0");
+}
+
+fn one_socket_unit_serves_ipv4_and_ipv6() {
+    const ONLY: &str = "/proc/sys/net/ipv6/bindv6only";
+    fs::write(ONLY, "1").unwrap();
+    let _units = Units::start("");
+    fs::write(ONLY, "0").unwrap();
+    for address in ADDRESSES {
+        exchange(address.parse().unwrap());
+    }
+    inside("systemctl stop upcase.socket");
+    let log = inside("journalctl --sync; journalctl --unit=upcase.service --output=cat");
+    for peer in ["192.0.2.1", "2001:db8::1"] {
+        let line = format!("Recebido de {peer}:");
+        assert!(log.contains(&line), "{log}");
+    }
+    let warnings = "journalctl --unit=upcase.service --unit=upcase.socket --priority=warning";
+    assert_eq!(inside(&format!("{warnings} --quiet --output=cat")), "");
+}
+
+fn port_stays_open_after_ten_crashes() {
+    let _units = Units::start("");
+    let begin = Instant::now();
+    let signals = ["KILL", "ABRT", "HUP"].iter().cycle();
+    for (count, signal) in (1..=10).zip(signals) {
+        exchange(address());
+        inside(&format!("systemctl kill --signal={signal} upcase.service"));
+        wait_until("it is started again", || {
+            property("upcase.service", "NRestarts") == count.to_string()
+        });
+    }
+    println!("10 crashes within {:.1?}", begin.elapsed());
+    exchange(address());
+}
+
+fn port_stays_open_if_no_server_starts() {
+    let _units = Units::start("ExecStart=\nExecStart=false");
+    let waiting = thread::spawn(|| client::exchange(address(), b"hello", PATIENCE));
+    wait_until("it has failed often", || {
+        let count = property("upcase.service", "NRestarts");
+        count.parse::<u32>().expect("a number") >= 10
+    });
+    inside("rm /etc/systemd/system/upcase.service.d/test.conf; systemctl daemon-reload");
+    let reply = waiting.join().unwrap();
+    assert_eq!(reply.expect("a reply"), b"HELLO");
+}
+
+/// Calls `restart` a hundred times under load, of which nothing is lost. An exchange comes after each.
+#[track_caller]
+fn hundred_times(restart: impl Fn()) {
+    let load = Load::start(4, address(), PATIENCE);
+    let begin = Instant::now();
+    for _ in 0..100 {
+        restart();
+        exchange(address());
+    }
+    print!("within {:.1?}: ", begin.elapsed());
+    assert_nothing_lost(&load.stop());
+}
+
+fn hundred_restarts_lose_no_request() {
+    let _units = Units::start("");
+    hundred_times(|| drop(inside("systemctl restart upcase.service")));
+}
+
+const RESTART: &str = "/usr/local/sbin/upcase-restart";
+
+fn hundred_overlapping_restarts_lose_no_request() {
+    let _units = Units::start("");
+    install("upcase-restart", RESTART);
+    hundred_times(|| drop(inside(RESTART)));
+    assert_eq!(property("upcase-second.service", "ActiveState"), "inactive");
+}
+
+fn overlapping_restart_serves_while_the_old_server_ends() {
+    let _units = Units::start("Environment=UPCASE_TIMEOUT=10");
+    install("upcase-restart", RESTART);
+    let mut slow = Connection::connect(address());
+    slow.send(b"hel");
+    // This server has accepted the slow client, which was first.
+    exchange(address());
+    let restart = thread::spawn(|| inside(RESTART));
+    wait_until("the old server stops", || {
+        property("upcase.service", "ActiveState") == "deactivating"
+    });
+    let mut seen = Seen::default();
+    for _ in 0..20 {
+        seen.exchange(address(), b"hello", PATIENCE, Instant::now());
+    }
+    assert!(!restart.is_finished(), "it waits for the slow client");
+    slow.send(b"lo\n");
+    assert_eq!(slow.reply(), b"HELLO");
+    drop(slow);
+    restart.join().unwrap();
+    assert_nothing_lost(&seen);
+}
+
+/// How many lines about connections the journal has that `options` name, after a burst.
+#[track_caller]
+fn lines_in_journal(options: &str) -> usize {
+    exchange(address());
+    let invocation = property("upcase.service", "InvocationID");
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..BURST / 4).for_each(|_| exchange(address())));
+        }
+    });
+    inside("systemctl stop upcase.socket");
+    let journal = format!("journalctl {options}");
+    let lines = inside(&format!(
+        "{journal} --sync; {journal} --output=cat _SYSTEMD_INVOCATION_ID={invocation}"
+    ));
+    lines.matches("\"outcome\":\"replied\"").count()
+}
+
+/// The connections of a burst after the first. They are more than the journal allows, and fewer than the server's queue holds. So the server itself drops nothing.
+const BURST: usize = 4000;
+
+fn journal_has_every_line_of_a_burst() {
+    let json = "Environment=UPCASE_LOG=json";
+    let units = Units::start(json);
+    assert_eq!(lines_in_journal(""), BURST + 1);
+    drop(units);
+    // Without the lines of the unit, the journal drops some.
+    let _units = Units::start(&format!(
+        "{json}\nLogRateLimitIntervalSec=30s\nLogRateLimitBurst=100"
+    ));
+    let lines = lines_in_journal("");
+    println!("{lines} of {BURST} lines with a low limit");
+    assert!(lines < BURST);
+}
+
+fn journal_of_its_own_has_every_line() {
+    install(
+        "journald@upcase.conf",
+        &format!("{ROOT}/etc/systemd/journald@upcase.conf"),
+    );
+    install(
+        "journal.conf",
+        &format!("{ROOT}/etc/systemd/system/upcase.service.d/journal.conf"),
+    );
+    let _units = Units::start("");
+    assert_eq!(lines_in_journal("--namespace=upcase"), BURST + 1);
 }
