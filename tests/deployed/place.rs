@@ -12,8 +12,8 @@ use crate::common::trials::Need;
 /// It tells this program that it is inside.
 const INSIDE: &str = "UPCASE_DEPLOY_INSIDE";
 
-/// Starts a command in namespaces of its own. All that it starts ends with it.
-const UNSHARE: [&str; 7] = [
+/// Starts a script in namespaces of its own. All that it starts ends with it.
+const UNSHARE: [&str; 9] = [
     "unshare",
     "--net",
     "--mount",
@@ -21,6 +21,8 @@ const UNSHARE: [&str; 7] = [
     "--fork",
     "--kill-child",
     "--mount-proc",
+    "sh",
+    "-euc",
 ];
 
 /// Prepares the namespaces. Writable folders lie over those of this system, which stay as they are. Machines are
@@ -40,8 +42,14 @@ ip address add 2001:db8::1/64 dev br0 nodad
 ip link set br0 up
 ";
 
+/// Runs this program as a child of process 1: an interrupt from the keyboard would not end process 1 itself.
+const RUN: &str = r#"
+"$@"
+exit 0
+"#;
+
 /// What every test here needs.
-pub static PLACE: Need = Need::new("root's rights, for namespaces of its own", is_inside);
+pub static PLACE: Need = Need::new("root's rights and ip, for a network of its own", is_inside);
 
 fn is_inside() -> bool {
     env::var_os(INSIDE).is_some()
@@ -50,16 +58,15 @@ fn is_inside() -> bool {
 /// Runs this program again in namespaces of its own, and returns its exit code. Returns nothing if this is
 /// inside already, or cannot be.
 pub fn enter() -> Option<ExitCode> {
-    if is_inside() {
-        sh(PREPARE);
-        return None;
-    }
-    if !succeeds(&[&UNSHARE[..], &["mount", "-t", "tmpfs", "tmpfs", "/run"]].concat()) {
+    if is_inside() || !succeeds(&[&UNSHARE[..], &[PREPARE]].concat()) {
         return None;
     }
     let mut command = Command::new(UNSHARE[0]);
-    command.args(&UNSHARE[1..]);
-    command.arg(env::current_exe().expect("this program has a path"));
+    command.args(&UNSHARE[1..]).arg([PREPARE, RUN].concat());
+    // The script's own name comes first.
+    command
+        .arg("sh")
+        .arg(env::current_exe().expect("this program has a path"));
     // The number is unique while this program runs.
     let number = process::id().to_string();
     command.args(env::args_os().skip(1)).env(INSIDE, &number);
