@@ -57,7 +57,7 @@ fn empty_folder() {
 #[track_caller]
 fn start(stdout: Stdio) -> Server {
     let mut command = server_command(&[]);
-    command.args(["--bind", BIND, "--timeout", "2", "--log", "json"]);
+    command.args(["--bind", BIND, "--timeout", "3", "--log", "json"]);
     let server = Server::spawn(command, stdout, Stdio::piped());
     wait_until("the server answers", || {
         client::exchange(address(), b"hello", PATIENCE).is_ok()
@@ -112,7 +112,7 @@ fn total(objects: &[Value], name: &str) -> u64 {
 
 /// Checks that a number of exchanges have their replies.
 #[track_caller]
-fn exchanges(count: usize) {
+fn exchanges(count: u64) {
     for _ in 0..count {
         let reply = client::exchange(address(), b"hello", PATIENCE);
         assert_eq!(reply.expect("a reply"), b"HELLO");
@@ -190,15 +190,15 @@ fn pipe_gives_a_program_every_line() {
     assert_eq!(connections(&objects), total(&objects, "connections"));
 }
 
-/// The number in the last line of these warnings, which counts what is missing.
-#[track_caller]
-fn missing(warnings: &[String]) -> usize {
-    let count = warnings.last().and_then(|line| {
+/// How many connections are missing from the log, as these warnings say.
+fn missing(warnings: &[String]) -> u64 {
+    let counts = warnings.iter().filter_map(|line| {
         let line = line.strip_prefix("upcase-server: ")?;
-        let count = line.strip_suffix(" connections are missing from the log")?;
-        count.parse().ok()
+        let (count, rest) = line.split_once(' ')?;
+        let count: Option<u64> = count.parse().ok();
+        count.filter(|_| rest.starts_with("connections are missing from the log"))
     });
-    count.unwrap_or_else(|| panic!("{warnings:?}"))
+    counts.sum()
 }
 
 fn program_that_ends_costs_lines_and_no_reply() {
@@ -218,7 +218,7 @@ fn program_that_ends_costs_lines_and_no_reply() {
 
 fn program_that_does_not_read_costs_no_reply() {
     // More than the pipe and the server's queue hold.
-    const EXCHANGES: usize = 6000;
+    const EXCHANGES: u64 = 6000;
     let (server, program) = start_with_pipe(Command::new("sleep").arg("1000"));
     exchanges(EXCHANGES);
     let (_, warnings) = server.stop();
@@ -274,6 +274,8 @@ fn jq_answers_three_questions() {
     for client in &mut clients {
         let _ = client.0.wait().unwrap();
     }
+    // This one comes in another second.
+    exchanges(1);
     // A cut line does no harm.
     File::options()
         .append(true)
@@ -285,9 +287,9 @@ fn jq_answers_three_questions() {
 
     let answer = ask("slow.jq");
     let lines: Vec<_> = answer.lines().collect();
-    assert!(lines[0].starts_with("192.0.2.22 longest 2"), "{answer}");
+    assert!(lines[0].starts_with("192.0.2.22 longest 3"), "{answer}");
     assert!(lines[0].ends_with("a second or more 2, all 2"), "{answer}");
-    assert!(lines[1].starts_with("192.0.2.21 longest 1"), "{answer}");
+    assert!(lines[1].starts_with("192.0.2.21 longest "), "{answer}");
     assert!(lines[1].ends_with("a second or more 1, all 1"), "{answer}");
     assert!(
         answer.contains("192.0.2.20 longest") && answer.contains(", all 300"),
@@ -357,7 +359,5 @@ fn full_disk_costs_lines_until_there_is_room() {
     assert!(torn <= 1);
     assert!(missing_in_log > 0);
     assert_eq!(lines + missing_in_log, total(&objects, "connections"));
-    let reported = warnings.iter().filter(|line| line.contains("missing"));
-    assert_eq!(reported.count(), 1, "{warnings:?}");
-    assert_eq!(missing(&warnings) as u64, missing_in_log);
+    assert_eq!(missing(&warnings), missing_in_log, "{warnings:?}");
 }

@@ -289,11 +289,9 @@ fn socket_activate_serves_ipv4_and_ipv6() {
     for address in ADDRESSES {
         exchange(address.parse().unwrap());
     }
-    let printed = service.printed();
-    assert!(
-        printed.contains("Servidor rodando em [::]:8080"),
-        "{printed}"
-    );
+    wait_until("the log says so", || {
+        service.printed().contains("Servidor rodando em [::]:8080")
+    });
 }
 
 fn suite_passes_in_the_sandbox() {
