@@ -43,6 +43,10 @@ pub fn trials() -> Vec<Trial> {
             overlapping_restart_serves_while_the_old_server_ends,
             [&PLACE, &NSPAWN],
         ),
+        trial(
+            start_of_a_second_server_does_not_hang_the_first,
+            [&PLACE, &NSPAWN],
+        ),
         trial(journal_has_every_line_of_a_burst, [&PLACE, &NSPAWN]),
         trial(journal_of_its_own_has_every_line, [&PLACE, &NSPAWN]),
         trial(
@@ -406,6 +410,28 @@ fn overlapping_restart_serves_while_the_old_server_ends() {
     drop(slow);
     restart.join().unwrap();
     assert_nothing_lost(&seen);
+}
+
+fn start_of_a_second_server_does_not_hang_the_first() {
+    let _units = Units::start("");
+    exchange(address());
+    // In its place is a program that leaves the socket as it gets it. A server would soon mend what systemd does.
+    inside(
+        "cd /run/systemd/system
+        systemctl cat upcase.service | sed 's|^ExecStart=.*|ExecStart=sleep 1000|' >upcase-second.service
+        systemctl daemon-reload
+        systemctl start upcase-second.service",
+    );
+    let pid = property("upcase-second.service", "MainPID");
+    wait_until("systemd has prepared it", || {
+        inside(&format!("cat /proc/{pid}/comm")) == "sleep\n"
+    });
+    for _ in 0..4 {
+        exchange(address());
+    }
+    // A server that hangs in `accept` is killed after TimeoutStopSec.
+    inside("systemctl --quiet stop upcase.service");
+    assert_eq!(property("upcase.service", "Result"), "success");
 }
 
 /// How many lines about connections the journal has that `options` name, after a burst.
