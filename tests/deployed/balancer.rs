@@ -10,7 +10,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
@@ -46,7 +46,7 @@ pub fn trials() -> Vec<Trial> {
         trial(haproxy_loses_only_what_cut_off_server_held, haproxy),
         trial(haproxy_loses_nothing_in_rolling_restart, haproxy),
         trial(haproxy_loses_little_if_servers_are_not_drained, haproxy),
-        trial(haproxy_loses_nothing_when_it_is_reloaded, haproxy),
+        trial(haproxy_serves_what_is_open_when_it_is_stopped, haproxy),
         trial(haproxy_logs_clients_with_what_the_server_sees, haproxy),
         trial(haproxy_limits_connections_of_one_address, haproxy),
         trial(
@@ -182,17 +182,6 @@ struct Haproxy(Service);
 const ADMIN: &str = "/run/haproxy/admin.sock";
 
 impl Haproxy {
-    /// Starts it in the foreground, with these `options`.
-    #[track_caller]
-    fn start_with(options: &[&str]) -> Self {
-        install("haproxy.cfg", "/etc/haproxy/haproxy.cfg");
-        sh("mkdir -p /run/haproxy");
-        let mut command = Command::new("haproxy");
-        command.args(options);
-        command.args(["-f", "/etc/haproxy/haproxy.cfg"]);
-        Self(Service::start(&mut command).serves(BALANCER))
-    }
-
     /// A `field` of the statistics of `name`.
     #[track_caller]
     fn stat(name: &str, field: &str) -> String {
@@ -212,8 +201,12 @@ impl Haproxy {
 
 impl Balancer for Haproxy {
     fn start() -> Self {
-        // As one process.
-        Self::start_with(&["-db"])
+        install("haproxy.cfg", "/etc/haproxy/haproxy.cfg");
+        sh("mkdir -p /run/haproxy");
+        let mut command = Command::new("haproxy");
+        // -db: in the foreground, as one process.
+        command.args(["-db", "-f", "/etc/haproxy/haproxy.cfg"]);
+        Self(Service::start(&mut command).serves(BALANCER))
     }
 
     fn count(&self, server: usize) -> usize {
@@ -530,18 +523,26 @@ fn haproxy_loses_little_if_servers_are_not_drained() {
     show("all clients", &seen, CLIENTS * replicas.len());
 }
 
-fn haproxy_loses_nothing_when_it_is_reloaded() {
-    let _replicas = replicas("3");
-    let haproxy = Haproxy::start_with(&["-W", "-S", "/run/haproxy-master.sock"]);
-    let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    let before = children(&haproxy.0);
-    // A signal would be lost if the master is not ready yet.
-    let master = "/run/haproxy-master.sock";
-    wait_until("a master", || UnixStream::connect(master).is_ok());
-    ask(master, "reload");
-    new_children(&haproxy.0, &before);
-    let seen = load.stop();
-    show("all clients", &seen, 0);
+fn haproxy_serves_what_is_open_when_it_is_stopped() {
+    let _replicas = replicas("10");
+    let mut haproxy = Haproxy::start();
+    let slow = Slow::start();
+    let open = slow.0.len().to_string();
+    wait_until("all are accepted", || {
+        Haproxy::stat("FRONTEND", "scur") == open
+    });
+    let pid = Pid::from_child(&haproxy.0.process.0);
+    kill_process(pid, Signal::USR1).expect("it runs");
+    wait_until("the port is closed", || {
+        TcpStream::connect(BALANCER).is_err()
+    });
+    slow.finish();
+    let mut status = None;
+    wait_until("it has ended", || {
+        status = haproxy.0.process.0.try_wait().expect("it is a child");
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
 
 /// The address of a client that is neither the balancer nor a server.
