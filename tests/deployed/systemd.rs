@@ -34,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         trial(one_socket_unit_serves_ipv4_and_ipv6, [&PLACE, &NSPAWN]),
         trial(port_stays_open_after_ten_crashes, [&PLACE, &NSPAWN]),
         trial(port_stays_open_if_no_server_starts, [&PLACE, &NSPAWN]),
+        trial(port_stays_open_after_forty_quick_starts, [&PLACE, &NSPAWN]),
         trial(hundred_restarts_lose_no_request, [&PLACE, &NSPAWN]),
         trial(
             hundred_overlapping_restarts_lose_no_request,
@@ -357,6 +358,18 @@ fn port_stays_open_if_no_server_starts() {
     inside("rm /etc/systemd/system/upcase.service.d/test.conf; systemctl daemon-reload");
     let reply = waiting.join().unwrap();
     assert_eq!(reply.expect("a reply"), b"HELLO");
+}
+
+fn port_stays_open_after_forty_quick_starts() {
+    let _units = Units::start(QUIET);
+    let begin = Instant::now();
+    for _ in 0..40 {
+        // The next connection starts it again.
+        exchange(address());
+        inside("systemctl --quiet stop upcase.service");
+    }
+    println!("40 starts within {:.1?}", begin.elapsed());
+    exchange(address());
 }
 
 /// Calls `restart` a hundred times under load, of which nothing is lost. An exchange comes after each.
