@@ -13,8 +13,10 @@ mod common {
     pub mod command;
     pub mod command_line;
     pub mod connection;
+    #[expect(dead_code, reason = "the servers here have addresses of their own")]
     pub mod native;
     pub mod process;
+    #[expect(dead_code, reason = "the clients here do not ask a server directly")]
     pub mod server;
     pub mod suite;
     pub mod trials;

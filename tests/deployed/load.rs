@@ -26,6 +26,13 @@ pub struct Seen {
     pub wrong: Vec<Vec<u8>>,
 }
 
+impl Drop for Load {
+    /// The clients of a test that fails stop too.
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Load {
     /// Starts so many `clients` of the server at `address`, which wait at most `timeout` for a reply.
     pub fn start(clients: usize, address: SocketAddr, timeout: Duration) -> Self {
@@ -51,10 +58,10 @@ impl Load {
 
     /// Lets every client end its exchange. Returns what all of them saw.
     #[track_caller]
-    pub fn stop(self) -> Seen {
+    pub fn stop(mut self) -> Seen {
         self.is_over.store(true, Ordering::SeqCst);
         let mut all = Seen::default();
-        for client in self.clients {
+        for client in self.clients.drain(..) {
             let seen = client.join().expect("a client does not panic");
             all.times.extend(seen.times);
             all.errors.extend(seen.errors);
