@@ -64,11 +64,9 @@ struct Attack {
 
 impl Attack {
     /// Starts so many `threads`. Each has a state of its own, which it passes to `round` again and again. `round`
-    /// returns how much it did. Waits until all together did as much as `least`.
-    #[track_caller]
+    /// returns how much it did.
     fn start<S: Send + 'static>(
         threads: usize,
-        least: usize,
         state: impl Fn() -> S,
         round: impl Fn(&mut S) -> usize + Copy + Send + 'static,
     ) -> Self {
@@ -83,13 +81,11 @@ impl Attack {
             })
         };
         let threads = (0..threads).map(thread).collect();
-        let attack = Self {
+        Self {
             is_over,
             threads,
             count,
-        };
-        attack.does(least);
-        attack
+        }
     }
 
     /// Waits until as much as `more` is done from now on.
@@ -141,12 +137,7 @@ fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 fn client(time: Duration) -> Seen {
     let (mut seen, began_at) = (Seen::default(), Instant::now());
     while began_at.elapsed() < time {
-        seen.exchange(
-            SocketAddr::V4(SERVER),
-            b" hello ",
-            Duration::from_secs(10),
-            began_at,
-        );
+        seen.exchange(SERVER.into(), b" hello ", Duration::from_secs(10));
     }
     seen
 }
@@ -186,6 +177,18 @@ fn show_bounded(attack: &str, rest: &Seen, seen: &Seen) {
     assert!(median < DELAYED && worst < WORST, "{median}, {worst}");
 }
 
+/// Measures beside an attack, which does as much as `least` before and after.
+#[track_caller]
+fn delays_nobody(name: &str, least: usize, start: impl FnOnce() -> Attack) {
+    let _server = server(&[]);
+    let rest = client(REST);
+    let attack = start();
+    attack.does(least);
+    let seen = client(ATTACK);
+    attack.does(least);
+    show_bounded(name, &rest, &seen);
+}
+
 /// Connections that each have sent `bytes` and then wait.
 fn stalled(count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     let stall = |_| {
@@ -206,39 +209,29 @@ fn five_thousand_half_requests_delay_nobody() {
 
 fn a_thousand_drips_delay_nobody() {
     const DRIPS: usize = 1_000;
-    let _server = server(&[]);
-    let rest = client(REST);
     let drip = |connections: &mut Vec<TcpStream>| {
         thread::sleep(Duration::from_millis(100));
         let written = connections.iter_mut().map(|stream| stream.write(b"e"));
         written.flatten().sum()
     };
-    let attack = Attack::start(1, DRIPS, || stalled(DRIPS, b"h"), drip);
-    let seen = client(ATTACK);
-    attack.does(DRIPS);
-    show_bounded("1,000 drips", &rest, &seen);
+    delays_nobody("1,000 drips", DRIPS, || {
+        Attack::start(1, || stalled(DRIPS, b"h"), drip)
+    });
 }
 
 fn a_flood_of_resets_delays_nobody() {
-    const LEAST: usize = 1_000;
-    let _server = server(&[]);
-    let rest = client(REST);
     let exchange = |(): &mut ()| {
         let Ok(mut stream) = connect() else { return 0 };
         let _ = stream.write_all(b"hello\n");
         let closes_by_reset = Socket::from(stream).set_linger(Some(Duration::ZERO));
         usize::from(closes_by_reset.is_ok())
     };
-    let attack = Attack::start(2, LEAST, || (), exchange);
-    let seen = client(ATTACK);
-    attack.does(LEAST);
-    show_bounded("a flood of resets", &rest, &seen);
+    delays_nobody("a flood of resets", 1_000, || {
+        Attack::start(2, || (), exchange)
+    });
 }
 
 fn a_flood_of_megabytes_delays_nobody() {
-    const LEAST: usize = 10_000_000;
-    let _server = server(&[]);
-    let rest = client(REST);
     let write = |stream: &mut Option<TcpStream>| {
         if stream.is_none() {
             *stream = connect().ok();
@@ -251,10 +244,9 @@ fn a_flood_of_megabytes_delays_nobody() {
         *stream = None;
         0
     };
-    let attack = Attack::start(2, LEAST, || None, write);
-    let seen = client(ATTACK);
-    attack.does(LEAST);
-    show_bounded("a flood of megabytes", &rest, &seen);
+    delays_nobody("a flood of megabytes", 10_000_000, || {
+        Attack::start(2, || None, write)
+    });
 }
 
 /// A server with fewer places than the attacker's connections.
@@ -277,7 +269,9 @@ fn stalls(least: usize) -> Attack {
         stalled.extend(more.take(100 - before));
         stalled.len() - before
     };
-    Attack::start(4, least, Vec::new, stall)
+    let attack = Attack::start(4, Vec::new, stall);
+    attack.does(least);
+    attack
 }
 
 /// Without a limit a client waits until stalled connections are at their deadline.

@@ -174,6 +174,13 @@ trait Balancer {
 
     /// The objects of its log.
     fn log(&self) -> Vec<Value>;
+
+    /// Waits until this server has had many connections more.
+    #[track_caller]
+    fn serves_by(&self, server: usize) {
+        let enough = self.count(server) + MANY;
+        wait_until("the server is under load", || self.count(server) >= enough);
+    }
 }
 
 struct Haproxy(Service);
@@ -341,7 +348,7 @@ fn vectors_fail_without_half_close_in_nginx() {
 #[track_caller]
 fn show(who: &str, seen: &Seen, most_errors: usize) {
     println!("{who}: {seen}");
-    let errors: BTreeSet<_> = seen.errors.iter().map(|(.., error)| error).collect();
+    let errors: BTreeSet<_> = seen.errors.iter().map(|(_, error)| error).collect();
     for error in &errors {
         println!("    {error}");
     }
@@ -364,11 +371,7 @@ fn loses_only_what_second_server_held<B: Balancer>(
     let mut replicas = replicas("3");
     let balancer = B::start();
     let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    let served = |more| {
-        let enough = balancer.count(1) + more;
-        wait_until("it is under load", || balancer.count(1) >= enough);
-    };
-    served(MANY);
+    balancer.serves_by(1);
     lose(&mut replicas[1]);
     wait_until("the loss is noticed", || is_noticed(&balancer));
     let seen = load.stop();
@@ -376,7 +379,7 @@ fn loses_only_what_second_server_held<B: Balancer>(
 
     let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
     mend(&mut replicas[1]);
-    served(MANY);
+    balancer.serves_by(1);
     let seen = load.stop();
     show("it is back", &seen, 0);
 }
@@ -474,8 +477,7 @@ fn haproxy_loses_nothing_in_rolling_restart() {
         replica.stop();
         replica.start();
         ask(ADMIN, &format!("set server servers/{name} state ready"));
-        let enough = haproxy.count(number) + MANY;
-        wait_until("it serves again", || haproxy.count(number) >= enough);
+        haproxy.serves_by(number);
     }
     let seen = load.stop();
     show("all clients", &seen, 0);
@@ -496,8 +498,7 @@ fn nginx_loses_nothing_in_rolling_restart() {
         replica.start();
         sh("sed -i 's/ down / /' /etc/nginx/nginx.conf");
         nginx.reload();
-        let enough = nginx.count(number) + MANY;
-        wait_until("it serves again", || nginx.count(number) >= enough);
+        nginx.serves_by(number);
     }
     let seen = load.stop();
     show("all clients", &seen, 0);

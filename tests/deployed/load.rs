@@ -20,8 +20,8 @@ pub struct Load {
 pub struct Seen {
     /// How long each right reply took.
     pub times: Vec<Duration>,
-    /// Why there was no reply: when, counted from the start, after how long, and the error.
-    pub errors: Vec<(Duration, Duration, String)>,
+    /// Why there was no reply: after how long, and the error.
+    pub errors: Vec<(Duration, String)>,
     /// Replies that are not the right ones.
     pub wrong: Vec<Vec<u8>>,
 }
@@ -37,7 +37,6 @@ impl Load {
     /// Starts so many `clients` of the server at `address`, which wait at most `timeout` for a reply.
     pub fn start(clients: usize, address: SocketAddr, timeout: Duration) -> Self {
         let is_over = Arc::<AtomicBool>::default();
-        let began_at = Instant::now();
         let client = |number| {
             let is_over = Arc::clone(&is_over);
             thread::spawn(move || {
@@ -47,7 +46,7 @@ impl Load {
                         break;
                     }
                     let message = format!(" straße {number}/{time} ");
-                    seen.exchange(address, message.as_bytes(), timeout, began_at);
+                    seen.exchange(address, message.as_bytes(), timeout);
                 }
                 seen
             })
@@ -62,10 +61,7 @@ impl Load {
         self.is_over.store(true, Ordering::SeqCst);
         let mut all = Seen::default();
         for client in self.clients.drain(..) {
-            let seen = client.join().expect("a client does not panic");
-            all.times.extend(seen.times);
-            all.errors.extend(seen.errors);
-            all.wrong.extend(seen.wrong);
+            all.add(client.join().expect("a client does not panic"));
         }
         all
     }
@@ -73,23 +69,20 @@ impl Load {
 
 impl Seen {
     /// Makes one exchange more.
-    pub fn exchange(
-        &mut self,
-        address: SocketAddr,
-        message: &[u8],
-        timeout: Duration,
-        began_at: Instant,
-    ) {
+    pub fn exchange(&mut self, address: SocketAddr, message: &[u8], timeout: Duration) {
         let start = Instant::now();
         match client::exchange(address, message, timeout) {
             Ok(reply) if reply == process(message) => self.times.push(start.elapsed()),
             Ok(reply) => self.wrong.push(reply),
-            Err(error) => {
-                let after = start.elapsed();
-                self.errors
-                    .push((start - began_at, after, error.to_string()));
-            }
+            Err(error) => self.errors.push((start.elapsed(), error.to_string())),
         }
+    }
+
+    /// Adds what another client saw.
+    pub fn add(&mut self, other: Self) {
+        self.times.extend(other.times);
+        self.errors.extend(other.errors);
+        self.wrong.extend(other.wrong);
     }
 
     /// The longest time that a reply took.

@@ -25,6 +25,7 @@ use crate::common::wait::wait_until;
 use super::load::Seen;
 use super::place::{Machine, PLACE, sh};
 use super::service::Service;
+use super::tls::SOCAT;
 
 pub fn trials() -> Vec<Trial> {
     let needs = [&PLACE, &SOCAT, &TUN];
@@ -40,7 +41,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-static SOCAT: Need = Need::new("socat", || succeeds(&["socat", "-V"]));
 static TUN: Need = Need::new("/dev/net/tun", || {
     succeeds(&["ip", "tuntap", "add", "probe", "mode", "tun"])
         && succeeds(&["ip", "link", "delete", "probe"])
@@ -158,7 +158,7 @@ fn dead_network_is_an_error_with_advice() {
         network
             .quality
             .exchange(&mut seen, &message(1023, 1), SHORT);
-        let (_, after, why) = seen.errors.pop().expect("an error");
+        let (after, why) = seen.errors.pop().expect("an error");
         println!("dead {when}: after {after:.1?}: {why}");
         assert_eq!(why, format!("upcase-client: {error}\n"));
         assert!(after >= SHORT);
@@ -288,7 +288,7 @@ impl Quality {
                 advice.iter().any(|advice| error.contains(advice)),
                 "{error}"
             );
-            seen.errors.push((Duration::ZERO, took, error));
+            seen.errors.push((took, error));
         }
     }
 }
@@ -468,15 +468,12 @@ impl Network {
                 .map(|number| scope.spawn(move || client(number)))
                 .collect();
             for client in clients {
-                let seen = client
-                    .join()
-                    .expect("every reply is whole, or an error says what to do");
-                all.times.extend(seen.times);
-                all.errors.extend(seen.errors);
+                let seen = client.join();
+                all.add(seen.expect("every reply is whole, or an error says what to do"));
             }
         });
         println!("{all}; {}", self.traffic());
-        for (_, after, error) in &all.errors {
+        for (after, error) in &all.errors {
             println!("after {after:.1?}: {error}");
         }
         all

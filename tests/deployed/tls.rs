@@ -54,7 +54,7 @@ pub fn trials() -> Vec<Trial> {
 static HAPROXY: Need = Need::new("haproxy, as Debian has it", || {
     succeeds(&["haproxy", "-v"]) && succeeds(&["id", "haproxy"])
 });
-static SOCAT: Need = Need::new("socat", || succeeds(&["socat", "-V"]));
+pub static SOCAT: Need = Need::new("socat", || succeeds(&["socat", "-V"]));
 static SSH: Need = Need::new("the server and the client of OpenSSH", || {
     Path::new("/usr/sbin/sshd").exists() && succeeds(&["ssh", "-V"])
 });
