@@ -20,6 +20,7 @@ use crate::common::server::Server;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
+use super::balancer::{self, HAPROXY, Haproxy, replicas_with};
 use super::load::Seen;
 use super::place::{PLACE, recipe, sh};
 
@@ -37,6 +38,7 @@ pub fn trials() -> Vec<Trial> {
             nftables_limits_the_stalls_of_an_address,
             [&PLACE, &NFTABLES],
         ),
+        trial(haproxy_limits_the_stalls_of_an_address, [&PLACE, &HAPROXY]),
         trial(nftables_counts_addresses_and_networks, [&PLACE, &NFTABLES]),
     ]
 }
@@ -107,7 +109,13 @@ impl Drop for Attack {
     }
 }
 
-/// A server, with an attacker's address beside it.
+/// Gives this machine the attacker's address too.
+#[track_caller]
+fn add_attacker() {
+    sh(&format!("ip address replace {ATTACKER}/32 dev br0"));
+}
+
+/// A server, with the attacker's address beside it.
 #[track_caller]
 fn server(options: &[&str]) -> Server {
     server_at(&SERVER.to_string(), options)
@@ -116,7 +124,7 @@ fn server(options: &[&str]) -> Server {
 /// The same, which listens on `bind`.
 #[track_caller]
 fn server_at(bind: &str, options: &[&str]) -> Server {
-    sh(&format!("ip address replace {ATTACKER}/32 dev br0"));
+    add_attacker();
     Server::start_at(bind, &[&["--quiet"], options].concat())
 }
 
@@ -159,12 +167,10 @@ const WORST: f64 = 20_000.0;
 fn show(attack: &str, rest: &Seen, seen: &Seen) -> (f64, f64) {
     let ratio = |time: Duration| time.as_secs_f64() / rest.median().as_secs_f64();
     let (median, worst) = (ratio(seen.median()), ratio(seen.worst()));
-    println!("\n  {:<34} {rest}", "at rest");
-    println!("  {attack:<34} {seen}");
-    println!(
-        "  {:<34} median {median:.1}, worst {worst:.0}",
-        "in medians at rest"
-    );
+    println!("\n  {:<28} {rest}", "at rest");
+    println!("  {attack:<28} {seen}");
+    let title = "in medians at rest";
+    println!("  {title:<28} median {median:.1}, worst {worst:.0}");
     assert_eq!((&rest.errors[..], &seen.errors[..]), (&[][..], &[][..]));
     assert_eq!((&rest.wrong[..], &seen.wrong[..]), (&[][..], &[][..]));
     (median, worst)
@@ -252,9 +258,10 @@ fn a_flood_of_megabytes_delays_nobody() {
 /// A server with fewer places than the attacker's connections.
 const FEW_PLACES: [&str; 4] = ["--max-connections", "200", "--timeout", "1"];
 
-/// Keeps 400 connections open: each that ends is opened again. Waits until there are `least`.
-fn stalls(least: usize) -> Attack {
-    let stall = |stalled: &mut Vec<TcpStream>| {
+/// Keeps `count` connections open: each that ends is opened again. Waits until there are `least`.
+fn stalls(count: usize, least: usize) -> Attack {
+    const THREADS: usize = 4;
+    let stall = move |stalled: &mut Vec<TcpStream>| {
         stalled.retain_mut(|stream| {
             let read = stream.read(&mut [0; 16]);
             read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
@@ -266,10 +273,10 @@ fn stalls(least: usize) -> Attack {
             stream.set_nonblocking(true).ok()?;
             Some(stream)
         });
-        stalled.extend(more.take(100 - before));
+        stalled.extend(more.take(count / THREADS - before));
         stalled.len() - before
     };
-    let attack = Attack::start(4, Vec::new, stall);
+    let attack = Attack::start(THREADS, Vec::new, stall);
     attack.does(least);
     attack
 }
@@ -278,7 +285,7 @@ fn stalls(least: usize) -> Attack {
 fn more_stalls_than_places_delay_others() {
     let _server = server(&FEW_PLACES);
     let rest = client(REST);
-    let _attack = stalls(400);
+    let _attack = stalls(400, 400);
     let (median, _) = show("more stalls than places", &rest, &client(ATTACK));
     assert!(median > DELAYED, "{median}");
 }
@@ -287,8 +294,26 @@ fn nftables_limits_the_stalls_of_an_address() {
     let _server = server(&FEW_PLACES);
     let rest = client(REST);
     let _limit = Limit::set();
-    let _attack = stalls(LIMIT);
+    let _attack = stalls(400, LIMIT);
     show_bounded("the same, limited by nftables", &rest, &client(ATTACK));
+}
+
+/// The servers together have fewer places than the attacker's connections, and each has more than a third of those
+/// that `HAProxy` allows.
+fn haproxy_limits_the_stalls_of_an_address() {
+    add_attacker();
+    let _replicas = replicas_with(&["--max-connections", "100", "--timeout", "1"]);
+    {
+        let _haproxy = Haproxy::start_after("sed -i '/sc0_conn_cur gt/d' /etc/haproxy/haproxy.cfg");
+        let rest = client(REST);
+        let _attack = stalls(800, 800);
+        let (median, _) = show("the same through HAProxy", &rest, &client(ATTACK));
+        assert!(median > DELAYED, "{median}");
+    }
+    let _haproxy = Haproxy::start_after("");
+    let rest = client(REST);
+    let _attack = stalls(800, balancer::LIMIT);
+    show_bounded("the same, limited by HAProxy", &rest, &client(ATTACK));
 }
 
 fn nftables_counts_addresses_and_networks() {

@@ -68,7 +68,9 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-static HAPROXY: Need = Need::new("haproxy", || succeeds(&["haproxy", "-v"]));
+pub static HAPROXY: Need = Need::new("haproxy, as Debian has it", || {
+    succeeds(&["haproxy", "-v"]) && succeeds(&["id", "haproxy"])
+});
 static PYTHON: Need = Need::new("python3", || succeeds(&["python3", "--version"]));
 static NGINX: Need = Need::new("nginx with its module for streams", || {
     let module = Path::new("/usr/share/nginx/modules/ngx_stream_module.so");
@@ -88,13 +90,12 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 const MANY: usize = 100;
 
 /// How many connections the recipes allow one address.
-const LIMIT: usize = 200;
+pub const LIMIT: usize = 200;
 
 /// A server on a machine of its own.
-struct Replica {
+pub struct Replica {
     server: Option<Server>,
-    /// Its time-out in seconds.
-    timeout: &'static str,
+    options: Vec<&'static str>,
     machine: Machine,
 }
 
@@ -109,12 +110,17 @@ fn machines() -> [Machine; 3] {
     ]
 }
 
-/// Three machines with a server each.
+/// Three machines with a server each, whose time-out is so many seconds.
 fn replicas(timeout: &'static str) -> [Replica; 3] {
+    replicas_with(&["--timeout", timeout])
+}
+
+/// Three machines with a server each.
+pub fn replicas_with(options: &[&'static str]) -> [Replica; 3] {
     machines().map(|machine| {
         let mut replica = Replica {
             server: None,
-            timeout,
+            options: options.to_vec(),
             machine,
         };
         replica.start();
@@ -126,8 +132,8 @@ impl Replica {
     fn start(&mut self) {
         let mut command = self.machine.command(cargo_bin!("upcase-server"));
         let bind = format!("{}:8080", self.machine.address);
-        command.args(["--bind", &bind, "--timeout", self.timeout]);
-        command.args(["--log", "json"]);
+        command.args(["--bind", &bind, "--log", "json"]);
+        command.args(&self.options);
         without_variables(&mut command);
         self.server = Some(Server::start_by(command));
     }
@@ -183,12 +189,24 @@ trait Balancer {
     }
 }
 
-struct Haproxy(Service);
+pub struct Haproxy(Service);
 
 /// Where the recipe has a socket for the administrator.
 const ADMIN: &str = "/run/haproxy/admin.sock";
 
 impl Haproxy {
+    /// Starts it by the recipe, after the `script` has changed that.
+    #[track_caller]
+    pub fn start_after(script: &str) -> Self {
+        install("haproxy.cfg", "/etc/haproxy/haproxy.cfg");
+        sh("mkdir -p /run/haproxy");
+        sh(script);
+        let mut command = Command::new("haproxy");
+        // -db: in the foreground, as one process.
+        command.args(["-db", "-f", "/etc/haproxy/haproxy.cfg"]);
+        Self(Service::start(&mut command).serves(BALANCER))
+    }
+
     /// A `field` of the statistics of `name`.
     #[track_caller]
     fn stat(name: &str, field: &str) -> String {
@@ -208,12 +226,7 @@ impl Haproxy {
 
 impl Balancer for Haproxy {
     fn start() -> Self {
-        install("haproxy.cfg", "/etc/haproxy/haproxy.cfg");
-        sh("mkdir -p /run/haproxy");
-        let mut command = Command::new("haproxy");
-        // -db: in the foreground, as one process.
-        command.args(["-db", "-f", "/etc/haproxy/haproxy.cfg"]);
-        Self(Service::start(&mut command).serves(BALANCER))
+        Self::start_after("")
     }
 
     fn count(&self, server: usize) -> usize {

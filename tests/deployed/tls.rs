@@ -25,6 +25,7 @@ use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
+use super::balancer::HAPROXY;
 use super::place::{Machine, PLACE, install, recipe, sh};
 use super::service::Service;
 
@@ -51,9 +52,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-static HAPROXY: Need = Need::new("haproxy, as Debian has it", || {
-    succeeds(&["haproxy", "-v"]) && succeeds(&["id", "haproxy"])
-});
 pub static SOCAT: Need = Need::new("socat", || succeeds(&["socat", "-V"]));
 static SSH: Need = Need::new("the server and the client of OpenSSH", || {
     Path::new("/usr/sbin/sshd").exists() && succeeds(&["ssh", "-V"])
