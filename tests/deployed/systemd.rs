@@ -23,7 +23,7 @@ use crate::common::wait::wait_until;
 
 use super::load::{Load, Seen};
 use super::logs::LOGROTATE;
-use super::place::{self, PLACE, install, sh};
+use super::place::{self, PLACE, install, recipe, sh};
 use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
@@ -49,6 +49,7 @@ pub fn trials() -> Vec<Trial> {
             [&PLACE, &NSPAWN],
         ),
         trial(journal_has_every_line_of_a_burst, [&PLACE, &NSPAWN]),
+        trial(page_finds_warnings_in_the_journal, [&PLACE, &NSPAWN]),
         trial(journal_of_its_own_has_every_line, [&PLACE, &NSPAWN]),
         trial(
             rotation_by_restart_loses_no_line,
@@ -465,7 +466,8 @@ fn lines_in_journal(options: &str) -> usize {
     lines.matches("\"outcome\":\"replied\"").count()
 }
 
-/// The connections of a burst after the first. They are more than the journal allows, and fewer than the server's queue holds. So the server itself drops nothing.
+/// The connections of a burst after the first. They are more than the journal allows, and fewer than the server's
+/// queue holds. So the server itself drops nothing.
 const BURST: usize = 4000;
 
 fn journal_has_every_line_of_a_burst() {
@@ -480,6 +482,26 @@ fn journal_has_every_line_of_a_burst() {
     let lines = lines_in_journal("");
     println!("{lines} of {BURST} lines with a low limit");
     assert!(lines < BURST);
+}
+
+fn page_finds_warnings_in_the_journal() {
+    let page = fs::read_to_string(recipe("README.md")).unwrap();
+    let command = page
+        .split('`')
+        .find(|text| text.starts_with("journalctl") && text.contains("grep"));
+    let command = command.expect("a command").replace("\\|", "|");
+    let find = || inside(&format!("{command} || true"));
+    let before = find();
+    // More than the limit of descriptors allows.
+    let _units = Units::start("Environment=UPCASE_MAX_CONNECTIONS=1000000");
+    exchange(address());
+    let mut found = String::new();
+    wait_until("the warning is in the journal", || {
+        found = find();
+        found != before
+    });
+    println!("{found}");
+    assert!(found.contains("1000000"), "{found}");
 }
 
 fn journal_of_its_own_has_every_line() {

@@ -4,7 +4,7 @@
 //! with the rights of a user. Commands are read out of the recipes.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -47,6 +47,11 @@ pub fn trials() -> Vec<Trial> {
             half_close_survives_as_close_notify,
             [&PLACE, &STUNNEL, &HAPROXY],
         ),
+        trial(
+            end_of_tcp_counts_without_close_notify,
+            [&PLACE, &STUNNEL, &HAPROXY],
+        ),
+        trial(stunnel_logs_address_and_name, [&PLACE, &STUNNEL, &SOCAT]),
         trial(client_is_served_through_ssh, [&PLACE, &SSH]),
         trial(ssh_leads_to_the_server_and_nowhere_else, [&PLACE, &SSH]),
     ]
@@ -279,6 +284,21 @@ fn stunnel_refuses_strangers() {
     let host = Host::start();
     let front = host.stunnel();
     strangers_are_refused(host, front);
+}
+
+fn stunnel_logs_address_and_name() {
+    certify_all();
+    let host = Host::start();
+    let front = host.stunnel();
+    assert_eq!(
+        reply(&written("stunnel-client.conf", "socat")),
+        "OLÁ, SERVIDOR!"
+    );
+    let logged = ["from ::ffff:192.0.2.1:", "CN=alice"];
+    wait_until("it is logged", || {
+        let log = front.printed();
+        logged.iter().all(|part| log.contains(part))
+    });
 }
 
 fn haproxy_refuses_strangers() {
@@ -515,42 +535,53 @@ const ADDED: usize = 1 + 16;
 /// The length of `close_notify`, encrypted.
 const CLOSE_NOTIFY: usize = 2 + ADDED;
 
-fn half_close_survives_as_close_notify() {
-    certify_all();
-    let host = Host::start();
+/// A client half-closes, and the records of TLS go on until one has a length that does not pass. Returns the reply, and
+/// for each record where it goes and its length.
+#[track_caller]
+fn half_closed(
+    host: &Host,
+    front: fn(&Host) -> Service,
+    passes: fn(usize) -> bool,
+) -> (Vec<u8>, Vec<(&'static str, usize)>) {
+    let _front = front(host);
     // alice's stunnel connects to this machine, which passes the records on and sees their lengths.
     resolve_to("192.0.2.1");
     let listener = TcpListener::bind("192.0.2.1:8443").expect("a free port");
     listener.set_nonblocking(true).expect("no waits");
+    let _tunnel = tunnel();
+    let mut connection = Connection::connect(here());
+    connection.send(b"half-closed");
+    (connection.0.shutdown(Shutdown::Write)).expect("a half-close");
+    let mut accepted = None;
+    wait_until("alice's stunnel connects", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (client, _) = accepted.expect("a connection");
+    let client = Connection::over(client).0;
+    let server = Connection::connect(in_front()).0;
+    let seen = Mutex::<Vec<(&str, usize)>>::default();
+    let pass_on = |to, from: &TcpStream, stream: &TcpStream| {
+        pass_on(from, stream, |length| {
+            seen.lock().unwrap().push((to, length));
+            passes(length)
+        });
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| pass_on("to the server", &client, &server));
+        scope.spawn(|| pass_on("to the client", &server, &client));
+    });
+    (connection.reply(), seen.into_inner().unwrap())
+}
+
+fn half_close_survives_as_close_notify() {
+    certify_all();
+    let host = Host::start();
     for front in [Host::stunnel, Host::haproxy] {
-        let _front = front(&host);
-        let _tunnel = tunnel();
-        let mut connection = Connection::connect(here());
-        connection.send(b"half-closed");
-        connection
-            .0
-            .shutdown(Shutdown::Write)
-            .expect("a half-close");
-        let mut accepted = None;
-        wait_until("alice's stunnel connects", || {
-            accepted = listener.accept().ok();
-            accepted.is_some()
-        });
-        let (client, _) = accepted.expect("a connection");
-        let client = Connection::over(client).0;
-        let server = Connection::connect(in_front()).0;
-        let seen = Mutex::<Vec<(&str, usize)>>::default();
-        let pass_on = |way, from: &TcpStream, to: &TcpStream| {
-            pass_on(from, to, |length| seen.lock().unwrap().push((way, length)));
-        };
-        thread::scope(|scope| {
-            scope.spawn(|| pass_on("to the server", &client, &server));
-            scope.spawn(|| pass_on("to the client", &server, &client));
-        });
-        assert_eq!(connection.reply(), b"HALF-CLOSED");
+        let (reply, mut seen) = half_closed(&host, front, |_| true);
+        assert_eq!(reply, b"HALF-CLOSED");
         // The others are of the handshake.
         let message = "half-closed".len() + ADDED;
-        let mut seen = seen.into_inner().unwrap();
         seen.retain(|(_, length)| [message, CLOSE_NOTIFY].contains(length));
         let expected = [
             ("to the server", message),
@@ -562,15 +593,26 @@ fn half_close_survives_as_close_notify() {
     }
 }
 
-/// Passes on the records of TLS until the end of the stream. `see` is called with the length of each before it goes.
-fn pass_on(mut from: &TcpStream, mut to: &TcpStream, see: impl Fn(usize)) {
+fn end_of_tcp_counts_without_close_notify() {
+    certify_all();
+    let host = Host::start();
+    for front in [Host::stunnel, Host::haproxy] {
+        let (reply, _) = half_closed(&host, front, |length| length != CLOSE_NOTIFY);
+        assert_eq!(reply, b"HALF-CLOSED");
+    }
+}
+
+/// Passes on the records of TLS, until the end of the stream or until one has a length that does not pass.
+fn pass_on(mut from: &TcpStream, mut to: &TcpStream, passes: impl Fn(usize) -> bool) {
     let mut pass_on_one = || -> io::Result<()> {
         let mut record = vec![0; 5];
         from.read_exact(&mut record)?;
         let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
         record.resize(5 + length, 0);
         from.read_exact(&mut record[5..])?;
-        see(length);
+        if !passes(length) {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         to.write_all(&record)
     };
     while pass_on_one().is_ok() {}
