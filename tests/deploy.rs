@@ -13,6 +13,7 @@ mod common {
     pub mod command;
     pub mod command_line;
     pub mod connection;
+    pub mod missing;
     #[expect(dead_code, reason = "the servers here have addresses of their own")]
     pub mod native;
     pub mod process;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use upcase::client;
 
 use crate::common::command::succeeds;
+use crate::common::missing;
 use crate::common::native::server_command;
 use crate::common::process::{PATIENCE, Process};
 use crate::common::server::Server;
@@ -190,15 +191,11 @@ fn pipe_gives_a_program_every_line() {
     assert_eq!(connections(&objects), total(&objects, "connections"));
 }
 
-/// How many connections are missing from the log, as these warnings say.
-fn missing(warnings: &[String]) -> u64 {
-    let counts = warnings.iter().filter_map(|line| {
-        let line = line.strip_prefix("upcase-server: ")?;
-        let (count, rest) = line.split_once(' ')?;
-        let count: Option<u64> = count.parse().ok();
-        count.filter(|_| rest.starts_with("connections are missing from the log"))
-    });
-    counts.sum()
+/// How many connections are missing from the log, as these warnings say. The others are about errors of the log.
+#[track_caller]
+fn missing(mut warnings: Vec<String>) -> u64 {
+    warnings.retain(|line| !line.contains("cannot write the log"));
+    missing::missing(&warnings).try_into().unwrap()
 }
 
 fn program_that_ends_costs_lines_and_no_reply() {
@@ -213,7 +210,7 @@ fn program_that_ends_costs_lines_and_no_reply() {
     assert!(written.contains("listening"), "{written}");
     let cause = &warnings[0];
     assert!(cause.contains("cannot write the log"), "{cause}");
-    assert!(missing(&warnings) >= 300, "{warnings:?}");
+    assert!(missing(warnings) >= 300);
 }
 
 fn program_that_does_not_read_costs_no_reply() {
@@ -223,7 +220,7 @@ fn program_that_does_not_read_costs_no_reply() {
     exchanges(EXCHANGES);
     let (_, warnings) = server.stop();
     drop(program);
-    let missing = missing(&warnings);
+    let missing = missing(warnings);
     println!("{missing} of {EXCHANGES} lines are missing");
     assert!(missing > EXCHANGES / 2);
 }
@@ -359,5 +356,5 @@ fn full_disk_costs_lines_until_there_is_room() {
     assert!(torn <= 1);
     assert!(missing_in_log > 0);
     assert_eq!(lines + missing_in_log, total(&objects, "connections"));
-    assert_eq!(missing(&warnings), missing_in_log, "{warnings:?}");
+    assert_eq!(missing(warnings), missing_in_log);
 }
