@@ -5,9 +5,9 @@
 //! - A recipe is run as it is. For that, this program runs itself again in namespaces of its own, where it may
 //!   use any address, port and path.
 //! - Every wait is bounded. All that was started ends with the namespaces.
-//! - What a program lacks makes its tests ignored, by name.
+//! - A test that needs what this machine lacks is ignored, and says what that is.
 
-// Without the paths rustfmt looks for these in tests/deploy.
+// Without the attributes, rustfmt looks for these modules in tests/deploy.
 #[path = "common"]
 mod common {
     pub mod command;

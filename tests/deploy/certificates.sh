@@ -8,7 +8,8 @@
 # A .pem file is a private key and its certificate. The server needs authority.crt and server.pem; alice needs
 # authority.crt and alice.pem. Whoever has authority.pem can let in anyone: keep it on another machine.
 #
-# A certificate is valid for a year. It cannot be withdrawn before, except with a new authority for all.
+# A certificate is valid for a year. One alone cannot be revoked: for that, make a new authority, and new certificates
+# for everybody.
 set -eu
 umask 077 # a key is for its owner only
 work=$(mktemp -d)
@@ -45,7 +46,7 @@ END
         chmod 644 authority.crt
         ;;
     2:server)
-        # Its use is part of a certificate, so that no client can pose as the server.
+        # A client's certificate has another extendedKeyUsage, so no client can pose as the server.
         make server.pem "$2" 365 -CA authority.pem <<END
 basicConstraints = critical, CA:FALSE
 keyUsage = critical, digitalSignature

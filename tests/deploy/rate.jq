@@ -3,7 +3,7 @@
 #   jq -nRrf rate.jq /var/log/upcase/upcase.log
 #   journalctl -u upcase -o cat | jq -nRrf rate.jq
 
-# A line that was cut is not an object, and has no answer here.
+# A line that was cut is skipped.
 reduce (inputs | fromjson? | objects | select(.outcome)) as $line ({};
     .[$line.time[:19]] |= {
         all: ((.all // 0) + 1),

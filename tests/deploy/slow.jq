@@ -1,10 +1,10 @@
 # Who is slow? The ten addresses with the longest connections: how long the longest was, how many took a second or
-# more, and how many there were.
+# more, and how many connections there were.
 #
 #   jq -nRrf slow.jq /var/log/upcase/upcase.log
 #   journalctl -u upcase -o cat | jq -nRrf slow.jq
 
-# A line that was cut is not an object, and has no answer here.
+# A line that was cut is skipped.
 reduce (inputs | fromjson? | objects | select(.outcome)) as $line ({};
     .[$line.peer | .[:rindex(":")]] |= {
         longest: ([.longest // 0, $line.seconds] | max),

@@ -1,10 +1,10 @@
-# Who never finishes? The ten addresses with the most connections that had no reply at their deadline: how many they
-# were, how many of them sent nothing, and the beginning of the last request.
+# Who never finishes? The ten addresses with the most connections that had no reply at their deadline: the number of
+# these connections, how many of them sent nothing, and the beginning of the last request.
 #
 #   jq -nRrf unfinished.jq /var/log/upcase/upcase.log
 #   journalctl -u upcase -o cat | jq -nRrf unfinished.jq
 
-# A line that was cut is not an object, and has no answer here.
+# A line that was cut is skipped.
 reduce (inputs | fromjson? | objects | select(.outcome == "timed-out")) as $line ({};
     .[$line.peer | .[:rindex(":")]] |= {
         all: ((.all // 0) + 1),

@@ -1,7 +1,7 @@
 //! Attacks from one address, as a well-behaved client with another address sees them. Each test measures the
 //! client at rest first, and prints both as rows of one table.
 //!
-//! The tool slowhttptest is not used. It sends whole lines, to which this server replies at once, and gives up.
+//! The tool slowhttptest is not used. It sends whole lines. This server replies to them, and so the tool gives up.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
@@ -162,7 +162,7 @@ const DELAYED: f64 = 20.0;
 /// The longest that an exchange may take, in medians at rest. It has room for one lost segment.
 const WORST: f64 = 20_000.0;
 
-/// Prints a line of the table. Returns the ratios of the median and of the worst time to the median at rest.
+/// Prints a row of the table. Returns the median and the worst time, each in medians at rest.
 #[track_caller]
 fn show(attack: &str, rest: &Seen, seen: &Seen) -> (f64, f64) {
     let ratio = |time: Duration| time.as_secs_f64() / rest.median().as_secs_f64();
@@ -183,7 +183,7 @@ fn show_bounded(attack: &str, rest: &Seen, seen: &Seen) {
     assert!(median < DELAYED && worst < WORST, "{median}, {worst}");
 }
 
-/// Measures beside an attack, which does as much as `least` before and after.
+/// Measures during an attack. The attack does as much as `least` before the measurement, and again after it.
 #[track_caller]
 fn delays_nobody(name: &str, least: usize, start: impl FnOnce() -> Attack) {
     let _server = server(&[]);
@@ -298,8 +298,7 @@ fn nftables_limits_the_stalls_of_an_address() {
     show_bounded("the same, limited by nftables", &rest, &client(ATTACK));
 }
 
-/// The servers together have fewer places than the attacker's connections, and each has more than a third of those
-/// that `HAProxy` allows.
+/// The servers together have fewer places than the attacker has connections, but more than `HAProxy` allows an address.
 fn haproxy_limits_the_stalls_of_an_address() {
     add_attacker();
     let _replicas = replicas_with(&["--max-connections", "100", "--timeout", "1"]);

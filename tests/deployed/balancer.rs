@@ -3,9 +3,9 @@
 //!
 //! Rules:
 //!
-//! - No client ever has a wrong reply. A client has no reply only if its connection was at a server when that was
-//!   lost, so each has one error at most. The same could come from a slow or broken network.
-//! - What is waited for stands in the statistics or the log of the balancer.
+//! - No client ever has a wrong reply. A client loses a reply only if its connection was at the server that is lost,
+//!   so each client has one error at most. A slow or broken network could cause the same.
+//! - A test waits for what the balancer's statistics or log say.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -72,7 +72,7 @@ pub static HAPROXY: Need = Need::new("haproxy, as Debian has it", || {
     succeeds(&["haproxy", "-v"]) && succeeds(&["id", "haproxy"])
 });
 static PYTHON: Need = Need::new("python3", || succeeds(&["python3", "--version"]));
-static NGINX: Need = Need::new("nginx with its module for streams", || {
+static NGINX: Need = Need::new("nginx with its stream module", || {
     let module = Path::new("/usr/share/nginx/modules/ngx_stream_module.so");
     succeeds(&["nginx", "-v"]) && module.is_file()
 });
@@ -517,8 +517,8 @@ fn nginx_loses_nothing_in_rolling_restart() {
     show("all clients", &seen, 0);
 }
 
-/// The port closes while clients connect. What the kernel accepts at that moment is lost, and nothing else:
-/// `HAProxy` takes a connection that is refused to another server.
+/// The port closes while clients connect. Only connections that the kernel has accepted at that moment are lost: if a
+/// server refuses a connection, `HAProxy` goes to another server.
 fn haproxy_loses_little_if_servers_are_not_drained() {
     let mut replicas = replicas("10");
     let _haproxy = Haproxy::start();
@@ -614,7 +614,7 @@ fn limits_connections_of_one_address<B: Balancer>() {
     let _replicas = replicas("10");
     let _balancer = B::start();
     let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    // A client connects from the address to which it connects, if that is its own machine's.
+    // On one machine, a client connects from the address to which it connects.
     for local in ["127.0.0.1:8080", "[::1]:8080"] {
         let local: SocketAddr = local.parse().expect("an address");
         let one_more = || {

@@ -448,7 +448,7 @@ fn start_of_a_second_server_does_not_hang_the_first() {
     assert_eq!(property("upcase.service", "Result"), "success");
 }
 
-/// How many lines about connections the journal has that `options` name, after a burst.
+/// After a burst, how many lines about connections are in the journal that `options` select.
 #[track_caller]
 fn lines_in_journal(options: &str) -> usize {
     exchange(address());

@@ -308,8 +308,7 @@ fn haproxy_refuses_strangers() {
     strangers_are_refused(host, front);
 }
 
-/// Strangers: what they have in the place of alice's certificate, and the number of the alert of TLS by which they
-/// are refused.
+/// Strangers: what each uses instead of alice's certificate, and the number of the TLS alert that refuses it.
 const STRANGERS: [(&str, u32); 6] = [
     ("", 116),
     ("-cert other/alice.pem", 48),
@@ -535,8 +534,8 @@ const ADDED: usize = 1 + 16;
 /// The length of `close_notify`, encrypted.
 const CLOSE_NOTIFY: usize = 2 + ADDED;
 
-/// A client half-closes, and the records of TLS go on until one has a length that does not pass. Returns the reply, and
-/// for each record where it goes and its length.
+/// A client half-closes. TLS records go on until one has a length that does not pass. Returns
+/// the reply, and the way and the length of each record.
 #[track_caller]
 fn half_closed(
     host: &Host,
@@ -602,7 +601,7 @@ fn end_of_tcp_counts_without_close_notify() {
     }
 }
 
-/// Passes on the records of TLS, until the end of the stream or until one has a length that does not pass.
+/// Passes TLS records on, until the end of the stream or until one has a length that does not pass.
 fn pass_on(mut from: &TcpStream, mut to: &TcpStream, passes: impl Fn(usize) -> bool) {
     let mut pass_on_one = || -> io::Result<()> {
         let mut record = vec![0; 5];
