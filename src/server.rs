@@ -116,8 +116,8 @@ impl Server {
     /// listeners' queues. SPEC.md asks for 2 seconds (TIME-6) and 40 connections (TIME-7) at least.
     ///
     /// The server needs a file descriptor for each connection and each listener, and as many more as
-    /// [`descriptors`] returns. It makes the listeners non-blocking, and gives them a short
-    /// time-out for reading.
+    /// [`descriptors`] returns. It makes the listeners non-blocking, for all processes that
+    /// share them.
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] if there is no listener, or if `timeout` is zero or more than

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token, Waker};
-use socket2::SockRef;
 
 use super::event_loop::{BACKLOG, Event, Interest, World};
 use crate::exchange::Duplex;
@@ -21,15 +20,14 @@ const STOP: Token = Token(usize::MAX - 1);
 /// How many events are taken at once.
 const EVENTS: usize = 256;
 
-/// How long an `accept` can wait, if another process that shares the listener makes it blocking. systemd
-/// does that when it starts another service for the same socket. The kernel rounds this up.
-const ACCEPT_WAIT: Duration = Duration::from_millis(1);
-
 pub(super) struct Sockets {
     poll: Poll,
     events: Events,
     /// The next one to accept from is the first. There is none after the close.
     listeners: VecDeque<Listener>,
+    /// Whether the listeners may be blocking: at first, and after each wait. Another process that shares a
+    /// listener can make it so. systemd does when it starts a second service for a socket.
+    may_block: bool,
     /// Whether one of the loops that share the listeners has closed its handles.
     is_closed: Arc<AtomicBool>,
 }
@@ -50,8 +48,6 @@ impl Sockets {
     pub(super) fn new(shared: &[Arc<TcpListener>], is_closed: Arc<AtomicBool>) -> io::Result<Self> {
         let poll = Poll::new()?;
         let listen = |shared: &Arc<TcpListener>| {
-            shared.set_nonblocking(true)?;
-            SockRef::from(&**shared).set_read_timeout(Some(ACCEPT_WAIT))?;
             let shared = Arc::clone(shared);
             let own = watch(&shared, &poll)?;
             Ok(Listener { own, shared })
@@ -61,6 +57,7 @@ impl Sockets {
             poll,
             events: Events::with_capacity(EVENTS),
             listeners,
+            may_block: true,
             is_closed,
         })
     }
@@ -77,6 +74,7 @@ impl Sockets {
 
     /// Waits for events, at most for `time`. Then they are in [`events`](Self::events).
     pub(super) fn wait(&mut self, time: Option<Duration>) -> io::Result<()> {
+        self.may_block = true;
         match self.poll.poll(&mut self.events, time) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 self.events.clear();
@@ -111,6 +109,11 @@ impl World for Sockets {
     }
 
     fn accept(&mut self) -> io::Result<(Socket, SocketAddr)> {
+        if std::mem::take(&mut self.may_block) {
+            for listener in &self.listeners {
+                listener.shared.set_nonblocking(true)?;
+            }
+        }
         let mut none = ErrorKind::WouldBlock.into();
         for _ in 0..self.listeners.len() {
             self.listeners.rotate_left(1); // so that each has its turn
@@ -119,10 +122,7 @@ impl World for Sockets {
                     let watched = None;
                     return Ok((Socket { stream, watched }, peer));
                 }
-                // Perhaps it had become blocking, and this was the end of the wait.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.listeners[0].shared.set_nonblocking(true)?;
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // It is reported only if no other has a connection, so that it delays none of them.
                 Err(error) => none = error,
             }
