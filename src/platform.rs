@@ -117,6 +117,18 @@ pub fn passed_listeners() -> Vec<io::Result<std::net::TcpListener>> {
     Vec::new()
 }
 
+/// Tells systemd, if that has started the program as a service with `Type=notify`, that it serves now. Only Linux has
+/// this.
+///
+/// # Errors
+/// An error of the system.
+#[cfg(feature = "cli")]
+pub fn tell_ready() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    sd_notify::notify(&[sd_notify::NotifyState::Ready])?;
+    Ok(())
+}
+
 /// How many descriptors are used at most on a system without a limit: far more than clients come.
 #[cfg(feature = "cli")]
 const WITHOUT_LIMIT: usize = 65_536;

@@ -22,7 +22,7 @@ use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket,
 };
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         trial(queues_of_two_listeners_are_answered_after_a_stop, [&IPV6]),
         trial(stop_accepts_a_whole_queue_of_each_listener, [&LONG_QUEUE]),
         trial(flood_at_one_listener_does_not_starve_others, []),
+        trial(systemd_is_told_when_the_server_is_ready, []),
         trial(
             listener_that_another_program_makes_blocking_hangs_no_exchange,
             [],
@@ -458,6 +459,33 @@ fn handed_over_listener_is_served_with_its_queue() {
     assert_eq!(server.reply_to(b"late\n"), b"LATE");
     let (_, stderr) = server.stop();
     assert!(stderr.is_empty(), "{stderr:?}");
+}
+
+fn systemd_is_told_when_the_server_is_ready() {
+    let path = scratch("notify");
+    let _ = fs::remove_file(&path);
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = server_by(&[], &[]);
+    command.env("NOTIFY_SOCKET", &path);
+    let server = Server::start_by(command);
+    let mut message = [0; 64];
+    let length = socket.recv(&mut message).unwrap();
+    assert_eq!(&message[..length], b"READY=1\n");
+    let (_, stderr) = server.stop();
+    assert!(stderr.is_empty(), "{stderr:?}");
+    // Nobody listens there any more.
+    drop(socket);
+    let mut command = server_by(&[], &[]);
+    command.env("NOTIFY_SOCKET", &path);
+    let server = Server::start_by(command);
+    assert_eq!(server.reply_to(b"hello\n"), b"HELLO");
+    let (_, stderr) = server.stop();
+    let [warning] = &stderr[..] else {
+        panic!("{stderr:?}");
+    };
+    let expected = "upcase-server: cannot tell systemd that the server is ready: ";
+    assert!(warning.starts_with(expected), "{warning}");
 }
 
 /// SPEC: TIME-1, TIME-5

@@ -141,6 +141,11 @@ impl Service for Console {
         for address in &self.addresses {
             self.log.ready(*address);
         }
+        if let Err(error) = platform::tell_ready() {
+            self.log.warn(format!(
+                "cannot tell systemd that the server is ready: {error}; is NOTIFY_SOCKET right?"
+            ));
+        }
     }
 
     fn on_end(&self, connection: &Ended<'_>) {

@@ -45,6 +45,10 @@ pub fn trials() -> Vec<Trial> {
             [&PLACE, &NSPAWN],
         ),
         trial(
+            restart_keeps_the_old_server_if_no_new_one_starts,
+            [&PLACE, &NSPAWN],
+        ),
+        trial(
             start_of_another_service_does_not_hang_the_server,
             [&PLACE, &NSPAWN],
         ),
@@ -230,7 +234,7 @@ impl Drop for Units {
             "{script}
             systemctl --quiet disable --now upcase.socket
             systemctl --quiet stop upcase.service upcase-second.service
-            rm -rf /etc/systemd/system/upcase.* /run/systemd/system/upcase-second.service
+            rm -rf /etc/systemd/system/upcase.* /run/systemd/system/upcase*
             systemctl reset-failed
             systemctl daemon-reload"
         );
@@ -426,13 +430,32 @@ fn overlapping_restart_serves_while_the_old_server_ends() {
     assert_nothing_lost(&seen);
 }
 
+fn restart_keeps_the_old_server_if_no_new_one_starts() {
+    let _units = Units::start("");
+    install("upcase-restart", RESTART);
+    exchange(address());
+    let old = property("upcase.service", "MainPID");
+    inside(
+        "
+        mkdir /run/systemd/system/upcase.service.d
+        printf '[Service]\nExecStart=\nExecStart=false\n' >/run/systemd/system/upcase.service.d/broken.conf
+        systemctl daemon-reload",
+    );
+    let ended = inside(&format!("{RESTART} 2>&1 || echo failed"));
+    println!("{ended}");
+    assert!(ended.ends_with("failed\n"), "{ended}");
+    assert_eq!(property("upcase.service", "MainPID"), old);
+    assert_eq!(property("upcase-second.service", "ActiveState"), "inactive");
+    exchange(address());
+}
+
 fn start_of_another_service_does_not_hang_the_server() {
     let _units = Units::start("");
     exchange(address());
     // systemd makes the socket blocking. A second server would soon change that, and this program does not.
     inside(
         "cd /run/systemd/system
-        systemctl cat upcase.service | sed 's|^ExecStart=.*|ExecStart=sleep 1000|; /^NonBlocking/d' >upcase-second.service
+        systemctl cat upcase.service | sed 's|^ExecStart=.*|ExecStart=sleep 1000|; /^NonBlocking\\|^Type/d' >upcase-second.service
         systemctl daemon-reload
         systemctl start upcase-second.service",
     );
