@@ -112,6 +112,17 @@ pub fn recipe(name: &str) -> PathBuf {
     path
 }
 
+/// The command in the comments of the recipe `name` that has `part`.
+#[track_caller]
+pub fn written(name: &str, part: &str) -> String {
+    let recipe = fs::read_to_string(recipe(name)).expect("text");
+    // A command may have several lines.
+    let recipe = recipe.replace("\\\n#", "");
+    let mut commands = recipe.lines().filter_map(|line| line.strip_prefix("#   "));
+    let command = commands.find(|command| command.contains(part));
+    command.expect("a command").to_owned()
+}
+
 /// Copies the recipe `name` to where its first comment, or its page, says that it belongs.
 pub fn install(name: &str, to: &str) {
     let parent = Path::new(to).parent().expect("a folder");

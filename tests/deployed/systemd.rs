@@ -23,7 +23,7 @@ use crate::common::wait::wait_until;
 
 use super::load::{Load, Seen};
 use super::logs::LOGROTATE;
-use super::place::{self, PLACE, install, recipe, sh};
+use super::place::{self, PLACE, install, recipe, sh, written};
 use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
@@ -53,7 +53,7 @@ pub fn trials() -> Vec<Trial> {
             [&PLACE, &NSPAWN],
         ),
         trial(journal_has_every_line_of_a_burst, [&PLACE, &NSPAWN]),
-        trial(page_finds_warnings_in_the_journal, [&PLACE, &NSPAWN]),
+        trial(alarm_finds_warnings_and_no_requests, [&PLACE, &NSPAWN]),
         trial(journal_of_its_own_has_every_line, [&PLACE, &NSPAWN]),
         trial(
             rotation_by_restart_loses_no_line,
@@ -507,24 +507,35 @@ fn journal_has_every_line_of_a_burst() {
     assert!(lines < BURST);
 }
 
-fn page_finds_warnings_in_the_journal() {
+/// A setting with which the server warns: more connections than its limit of file descriptors allows.
+const WARNS: &str = "Environment=UPCASE_MAX_CONNECTIONS=1000000";
+
+/// The warnings that the command in tests/deploy/README.md finds in the journal that `options` select.
+#[track_caller]
+fn warnings(options: &str) -> Vec<String> {
     let page = fs::read_to_string(recipe("README.md")).unwrap();
-    let command = page
-        .split('`')
-        .find(|text| text.starts_with("journalctl") && text.contains("grep"));
+    let mut commands = page.split('`');
+    let command = commands.find(|text| text.starts_with("journalctl") && text.contains("grep"));
     let command = command.expect("a command").replace("\\|", "|");
-    let find = || inside(&format!("{command} || true"));
-    let before = find();
-    // More than the limit of descriptors allows.
-    let _units = Units::start("Environment=UPCASE_MAX_CONNECTIONS=1000000");
+    let command = command.replace("journalctl", &format!("journalctl {options}"));
+    let found = inside(&format!(
+        "journalctl {options} --sync; {command} || [ $? = 1 ]"
+    ));
+    found.lines().map(str::to_owned).collect()
+}
+
+fn alarm_finds_warnings_and_no_requests() {
+    let before = warnings("").len();
+    let _units = Units::start(WARNS);
     exchange(address());
-    let mut found = String::new();
-    wait_until("the warning is in the journal", || {
-        found = find();
-        found != before
-    });
-    println!("{found}");
-    assert!(found.contains("1000000"), "{found}");
+    let request = b"upcase-server: the disk is full";
+    let reply = client::exchange(address(), request, PATIENCE);
+    assert_eq!(reply.unwrap(), b"UPCASE-SERVER: THE DISK IS FULL");
+    inside("systemctl stop upcase.socket");
+    let found = warnings("");
+    println!("{found:?}");
+    assert_eq!(found.len(), before + 1);
+    assert!(found[before].contains("1000000"), "{found:?}");
 }
 
 fn journal_of_its_own_has_every_line() {
@@ -533,8 +544,10 @@ fn journal_of_its_own_has_every_line() {
         "journal.conf",
         "/etc/systemd/system/upcase.service.d/journal.conf",
     );
-    let _units = Units::start("");
-    assert_eq!(lines_in_journal("--namespace=upcase"), BURST + 1);
+    let _units = Units::start(WARNS);
+    let journal = "--namespace=upcase";
+    assert_eq!(lines_in_journal(journal), BURST + 1);
+    assert_eq!(warnings(journal).len(), 1);
 }
 
 fn rotation_by_restart_loses_no_line() {
@@ -545,14 +558,23 @@ fn rotation_by_restart_loses_no_line() {
         "/etc/systemd/system/upcase.service.d/file.conf",
     );
     install_inside("logrotate-systemd.conf", "/etc/logrotate.d/upcase");
-    let _units = Units::start("");
+    inside(&written("file.conf", "install"));
+    let _units = Units::start(WARNS);
+    let before = warnings("").len();
     let load = Load::start(2, address(), PATIENCE);
     for _ in 0..ROTATIONS {
         exchange(address());
         inside("logrotate --force --state /run/logrotate.state /etc/logrotate.d/upcase");
+        // A new server writes to the new file.
+        inside("grep --quiet '\"listening\"' /var/log/upcase.log");
+        // Another restart goes on with the same file.
+        inside("systemctl restart upcase.service");
+        let owner = inside("stat --format='%a %G' /var/log/upcase.log");
+        assert_eq!(owner, "640 adm\n");
     }
     let seen = load.stop();
     inside("systemctl stop upcase.socket");
+    assert!(warnings("").len() > before);
     let log = inside("zcat -f /var/log/upcase.log /var/log/upcase.log.*");
     let whole = log
         .lines()

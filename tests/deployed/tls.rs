@@ -26,7 +26,7 @@ use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
 use super::balancer::HAPROXY;
-use super::place::{Machine, PLACE, install, recipe, sh};
+use super::place::{Machine, PLACE, install, recipe, sh, written};
 use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
@@ -157,17 +157,6 @@ impl Host {
 fn resolve_to(address: &str) {
     let hosts = format!("127.0.0.1 localhost\n::1 localhost\n{address} upcase.example\n");
     fs::write("/etc/hosts", hosts).expect("a file of this place");
-}
-
-/// The command in the comments of the recipe `name` that has `part`.
-#[track_caller]
-fn written(name: &str, part: &str) -> String {
-    let recipe = fs::read_to_string(recipe(name)).expect("text");
-    // A command may have several lines.
-    let recipe = recipe.replace("\\\n#", "");
-    let mut commands = recipe.lines().filter_map(|line| line.strip_prefix("#   "));
-    let command = commands.find(|command| command.contains(part));
-    command.expect("a command").to_owned()
 }
 
 /// Makes an authority in a new folder, and certificates by these commands of the recipe.
