@@ -9,5 +9,5 @@ reduce (inputs | fromjson? | objects | select(.outcome)) as $line ({};
         all: ((.all // 0) + 1),
         replied: ((.replied // 0) + if $line.outcome == "replied" then 1 else 0 end)
     })
-| to_entries[]
+| to_entries | sort_by(.key)[]
 | "\(.key) connections \(.value.all), replied \(.value.replied)"

@@ -16,6 +16,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::common::command::succeeds;
+use crate::common::process::PATIENCE;
 use crate::common::server::Server;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
@@ -138,6 +139,7 @@ fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     socket.connect_timeout(&to.into(), Duration::from_secs(1))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket.into())
 }
 

@@ -26,7 +26,7 @@ use upcase::conformance::vectors::suite;
 
 use crate::common::command::succeeds;
 use crate::common::connection::Connection;
-use crate::common::process::without_variables;
+use crate::common::process::{PATIENCE, without_variables};
 use crate::common::server::Server;
 use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
@@ -34,7 +34,7 @@ use crate::common::wait::wait_until;
 
 use super::load::{Load, Seen};
 use super::place::{Machine, PLACE, install, sh};
-use super::service::Service;
+use super::service::{Service, end_of};
 
 pub fn trials() -> Vec<Trial> {
     let haproxy = [&PLACE, &HAPROXY];
@@ -274,7 +274,7 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         self.signal(Signal::TERM);
-        let _ = self.0.process.0.wait();
+        end_of(&mut self.0.process);
     }
 }
 
@@ -298,6 +298,8 @@ impl Balancer for Nginx {
 #[track_caller]
 fn ask(path: &str, command: &str) -> String {
     let mut stream = UnixStream::connect(path).expect("its socket");
+    let bounded = stream.set_read_timeout(Some(PATIENCE));
+    bounded.expect("a socket");
     writeln!(stream, "{command}").expect("a command is sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
@@ -551,12 +553,8 @@ fn haproxy_serves_what_is_open_when_it_is_stopped() {
         TcpStream::connect(BALANCER).is_err()
     });
     slow.finish();
-    let mut status = None;
-    wait_until("it has ended", || {
-        status = haproxy.0.process.0.try_wait().expect("it is a child");
-        status.is_some()
-    });
-    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    let status = end_of(&mut haproxy.0.process).expect("it ends");
+    assert_eq!(status.code(), Some(0));
 }
 
 /// The address of a client that is neither the balancer nor a server.

@@ -12,8 +12,11 @@ use crate::common::trials::Need;
 /// It tells this program that it is inside.
 const INSIDE: &str = "UPCASE_DEPLOY_INSIDE";
 
-/// Starts a script in namespaces of its own. All that it starts ends with it.
-const UNSHARE: [&str; 9] = [
+/// Starts a script in namespaces of its own. All that it starts ends with it, and it ends with this program.
+const UNSHARE: [&str; 12] = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
     "unshare",
     "--net",
     "--mount",
@@ -67,11 +70,13 @@ pub fn enter() -> Option<ExitCode> {
     command
         .arg("sh")
         .arg(env::current_exe().expect("this program has a path"));
+    // What an earlier run has left that was interrupted.
+    remove_control_groups();
     // The number is unique while this program runs.
     let number = process::id().to_string();
     command.args(env::args_os().skip(1)).env(INSIDE, &number);
     let status = command.status().expect("it was started a moment ago");
-    remove_control_groups(&number);
+    remove_control_groups();
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Some(code.map_or(ExitCode::FAILURE, ExitCode::from))
 }
@@ -81,18 +86,25 @@ pub fn control_group() -> String {
     format!("upcase-deploy-{}", env::var(INSIDE).expect("it is inside"))
 }
 
-/// Removes the control groups of the run with this number, and those below them. They are empty.
-fn remove_control_groups(number: &str) {
-    let name = format!("*/upcase-deploy-{number}*");
-    let find = ["find", "/sys/fs/cgroup", "-depth", "-type", "d"];
-    let remove = ["-path", &name, "-exec", "rmdir", "{}", "+"];
-    succeeds(&[&find[..], &remove].concat());
+/// Removes the control groups of this run and of those that have ended. They are empty.
+fn remove_control_groups() {
+    let remove = format!(
+        "
+        for group in $(find /sys/fs/cgroup -maxdepth 2 -type d -name 'upcase-deploy-*'); do
+            number=${{group##*-}}
+            [ $number != {} ] && [ -e /proc/$number ] || find $group -depth -type d -exec rmdir {{}} +
+        done",
+        process::id()
+    );
+    succeeds(&["sh", "-c", &remove]);
 }
 
-/// Runs a script, which succeeds. Returns what it prints.
+/// Runs a script, which succeeds within a minute. Returns what it prints.
 #[track_caller]
 pub fn sh(script: &str) -> String {
-    let output = Command::new("sh").args(["-euc", script]).output();
+    let output = Command::new("timeout")
+        .args(["60", "sh", "-euc", script])
+        .output();
     let output = output.expect("a shell starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(

@@ -4,13 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use upcase::conformance::ServerJudge;
 
-use crate::common::process::Process;
+use crate::common::process::{PATIENCE, Process};
 use crate::common::wait::wait_until;
 
 /// A running program, which is killed on drop. Its output is shown if the test fails.
@@ -57,6 +58,17 @@ impl Service {
     pub fn printed(&self) -> String {
         let output = fs::read(&self.output).unwrap_or_default();
         String::from_utf8_lossy(&output).into_owned()
+    }
+}
+
+/// Waits until `process` has ended by itself. `None` if it has not.
+pub fn end_of(process: &mut Process) -> Option<ExitStatus> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match process.0.try_wait() {
+            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            status => return status.ok().flatten(),
+        }
     }
 }
 
