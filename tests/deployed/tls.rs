@@ -25,6 +25,7 @@ use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
+use super::attacks::{self, ATTACK, ATTACKER, DESCRIPTORS, REST, client, show_bounded};
 use super::balancer::HAPROXY;
 use super::place::{Machine, PLACE, install, recipe, sh, written};
 use super::service::Service;
@@ -51,6 +52,11 @@ pub fn trials() -> Vec<Trial> {
             end_of_tcp_counts_without_close_notify,
             [&PLACE, &STUNNEL, &HAPROXY],
         ),
+        trial(
+            stalled_handshakes_delay_nobody,
+            [&PLACE, &STUNNEL, &HAPROXY, &DESCRIPTORS],
+        ),
+        trial(haproxy_logs_address_and_name, [&PLACE, &HAPROXY, &SOCAT]),
         trial(stunnel_logs_address_and_name, [&PLACE, &STUNNEL, &SOCAT]),
         trial(client_is_served_through_ssh, [&PLACE, &SSH]),
         trial(ssh_leads_to_the_server_and_nowhere_else, [&PLACE, &SSH]),
@@ -121,9 +127,11 @@ impl Host {
     #[track_caller]
     fn stunnel(&self) -> Service {
         install("stunnel-server.conf", "/etc/stunnel/upcase.conf");
-        let line = written("stunnel-server.conf", "stunnel");
+        let [limit, line] = ["ulimit", "stunnel "].map(|part| written("stunnel-server.conf", part));
         let mut command = self.machine.command("sh");
-        command.arg("-c").arg(format!("exec {line}"));
+        // First the limit that a program has by default.
+        let script = format!("ulimit -S -n 1024; {limit}; exec {line}");
+        command.args(["-c", &script]);
         self.listens(command, 8443)
     }
 
@@ -273,6 +281,54 @@ fn stunnel_refuses_strangers() {
     let host = Host::start();
     let front = host.stunnel();
     strangers_are_refused(host, front);
+}
+
+/// What stands in front of a server.
+type Front = fn(&Host) -> Service;
+
+fn stalled_handshakes_delay_nobody() {
+    certify_all();
+    let host = Host::start();
+    attacks::add_attacker();
+    // More than stunnel allows by default, and more than HAProxy allows in all.
+    let fronts: [(Front, usize); 2] = [(Host::stunnel, 1_000), (Host::haproxy, 4_500)];
+    for (front, count) in fronts {
+        let _front = front(&host);
+        let _tunnel = tunnel();
+        let rest = client(here(), REST);
+        let stall = |_| attacks::connect_from(ATTACKER.into(), in_front());
+        let _stalled: Vec<_> = (0..count).map(stall).collect();
+        show_bounded(
+            &format!("{count} handshakes"),
+            &rest,
+            &client(here(), ATTACK),
+        );
+    }
+}
+
+fn haproxy_logs_address_and_name() {
+    certify_all();
+    let host = Host::start();
+    let front = host.haproxy();
+    assert_eq!(
+        reply(&written("stunnel-client.conf", "socat")),
+        "OLÁ, SERVIDOR!"
+    );
+    let line = || {
+        let log = front.printed();
+        let mut lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find(|line| line["name"] == "alice")
+    };
+    wait_until("it is logged", || line().is_some());
+    let line = line().expect("it was found a moment ago");
+    println!("{line}");
+    assert_eq!(line["client"], "192.0.2.1");
+    assert_eq!(line["end"], "--");
+    let (stdout, _) = host.server.stop();
+    let via = line["via"].as_str().expect("an address");
+    assert!(stdout.iter().any(|line| line.contains(via)), "{stdout:?}");
 }
 
 fn stunnel_logs_address_and_name() {
@@ -452,7 +508,7 @@ fn ssh(host: &Host) -> Service {
     install("sshd.conf", "/etc/ssh/sshd_config.d/upcase.conf");
     sh(&format!(
         "
-        mkdir -p /run/sshd /etc/upcase {ALICE}
+        mkdir -p /run/sshd {ALICE}
         ssh-keygen -A
         cd /run/home/alice
         rm -rf .ssh; mkdir .ssh; cd .ssh
@@ -461,9 +517,11 @@ fn ssh(host: &Host) -> Service {
         done
         (printf 'upcase.example '; cat /etc/ssh/ssh_host_ed25519_key.pub) > known_hosts
         chown -R alice: . {ALICE}
-        rm -f /etc/upcase/authorized_keys; cp id_ed25519.pub alice.pub
+        rm -rf /etc/upcase; cp id_ed25519.pub alice.pub
+        {}
         {}
         ",
+        written("sshd.conf", "mkdir"),
         written("sshd.conf", "authorized_keys")
     ));
     let mut command = host.machine.command("/usr/sbin/sshd");
@@ -528,7 +586,7 @@ const CLOSE_NOTIFY: usize = 2 + ADDED;
 #[track_caller]
 fn half_closed(
     host: &Host,
-    front: fn(&Host) -> Service,
+    front: Front,
     passes: fn(usize) -> bool,
 ) -> (Vec<u8>, Vec<(&'static str, usize)>) {
     let _front = front(host);
