@@ -340,14 +340,14 @@ fn nftables_counts_addresses_and_networks() {
         ip address replace 2001:db8:0:1::1/128 dev br0 nodad
     ");
     let attackers = [ATTACKER, ATTACKER].map(IpAddr::from);
-    counts(attackers, IpAddr::from(*SERVER.ip()));
+    counts(attackers, "192.0.2.66", IpAddr::from(*SERVER.ip()));
     let network = ["2001:db8::66", "2001:db8::1"].map(|text| text.parse().unwrap());
-    counts(network, "2001:db8:0:1::1".parse().unwrap());
+    counts(network, "2001:db8::", "2001:db8:0:1::1".parse().unwrap());
 }
 
-/// Expects that two addresses have one limit together, and that it is not that of the `other`.
+/// Expects that two addresses have one limit together, under this `name`, and that it is not that of the `other`.
 #[track_caller]
-fn counts(addresses: [IpAddr; 2], other: IpAddr) {
+fn counts(addresses: [IpAddr; 2], name: &str, other: IpAddr) {
     let _server = server_at("[::]:8080", &[]);
     let _limit = Limit::set();
     let open = |from: IpAddr| connect_from(from, SocketAddr::new(other, SERVER.port()));
@@ -360,6 +360,9 @@ fn counts(addresses: [IpAddr; 2], other: IpAddr) {
         assert_eq!(refused, ErrorKind::ConnectionRefused, "{from}");
     }
     open(other).expect("a connection of another address");
+    let listed = sh("nft list table inet upcase");
+    let counted = format!("{name} ct count over {LIMIT}");
+    assert!(listed.contains(&counted), "{listed}");
 }
 
 /// How many connections nftables.conf allows an address.

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
@@ -23,6 +23,7 @@ use serde_json::Value;
 use upcase::client;
 use upcase::conformance::ServerJudge;
 use upcase::conformance::vectors::suite;
+use upcase::server::MAX_TIMEOUT;
 
 use crate::common::command::succeeds;
 use crate::common::connection::Connection;
@@ -32,23 +33,30 @@ use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
+use super::attacks::connect_from;
 use super::load::{Load, Seen};
-use super::place::{Machine, PLACE, install, sh};
+use super::place::{Machine, PLACE, install, recipe, sh};
 use super::service::{Service, end_of};
+use super::tls::SOCAT;
 
 pub fn trials() -> Vec<Trial> {
     let haproxy = [&PLACE, &HAPROXY];
     let nginx = [&PLACE, &NGINX];
     vec![
+        trial(recipes_wait_longer_than_a_server, []),
         trial(suite_passes_through_haproxy, haproxy),
         trial(haproxy_loses_only_what_killed_server_held, haproxy),
         trial(haproxy_loses_only_what_frozen_server_held, haproxy),
         trial(haproxy_loses_only_what_cut_off_server_held, haproxy),
-        trial(haproxy_loses_nothing_in_rolling_restart, haproxy),
+        trial(
+            haproxy_loses_nothing_in_rolling_restart,
+            [&PLACE, &HAPROXY, &SOCAT],
+        ),
         trial(haproxy_loses_little_if_servers_are_not_drained, haproxy),
         trial(haproxy_serves_what_is_open_when_it_is_stopped, haproxy),
         trial(haproxy_logs_clients_with_what_the_server_sees, haproxy),
         trial(haproxy_limits_connections_of_one_address, haproxy),
+        trial(haproxy_counts_a_network_as_one_address, haproxy),
         trial(
             haproxy_shows_a_reset_as_the_end_of_a_reply,
             [&PLACE, &HAPROXY, &PYTHON],
@@ -363,7 +371,7 @@ fn vectors_fail_without_half_close_in_nginx() {
 #[track_caller]
 fn show(who: &str, seen: &Seen, most_errors: usize) {
     println!("{who}: {seen}");
-    let errors: BTreeSet<_> = seen.errors.iter().map(|(_, error)| error).collect();
+    let errors: BTreeSet<_> = seen.errors.iter().map(|failed| &failed.error).collect();
     for error in &errors {
         println!("    {error}");
     }
@@ -376,59 +384,68 @@ fn show(who: &str, seen: &Seen, most_errors: usize) {
     assert!(!refused, "{errors:?}");
 }
 
+/// A way to lose a server.
+struct Loss {
+    lose: fn(&mut Replica),
+    mend: fn(&mut Replica),
+    /// Whether its kernel still accepts connections.
+    accepts: bool,
+}
+
 /// Under load the second server is lost, until `is_noticed`, and comes back. After that nobody loses anything.
 #[track_caller]
-fn loses_only_what_second_server_held<B: Balancer>(
-    lose: fn(&mut Replica),
-    is_noticed: fn(&B) -> bool,
-    mend: fn(&mut Replica),
-) {
+fn loses_only_what_second_server_held<B: Balancer>(loss: &Loss, is_noticed: fn(&B) -> bool) {
     let mut replicas = replicas("3");
     let balancer = B::start();
     let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
     balancer.serves_by(1);
-    lose(&mut replicas[1]);
+    (loss.lose)(&mut replicas[1]);
+    let lost_at = Instant::now();
     wait_until("the loss is noticed", || is_noticed(&balancer));
     let seen = load.stop();
     show("a server is lost", &seen, CLIENTS);
+    // If it accepts no connection, the balancer goes to another server.
+    let late = seen.errors.iter().find(|failed| failed.began_at > lost_at);
+    assert!(loss.accepts || late.is_none(), "{late:?}");
 
     let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    mend(&mut replicas[1]);
+    (loss.mend)(&mut replicas[1]);
     balancer.serves_by(1);
     let seen = load.stop();
     show("it is back", &seen, 0);
 }
 
-fn kill(replica: &mut Replica) {
-    replica.signal(Signal::KILL);
-}
-
-fn freeze(replica: &mut Replica) {
-    replica.signal(Signal::STOP);
-}
-
-fn thaw(replica: &mut Replica) {
-    replica.signal(Signal::CONT);
-}
-
-fn cut_off(replica: &mut Replica) {
-    replica.machine.cut_off();
-}
-
-fn connect(replica: &mut Replica) {
-    replica.machine.connect();
-}
+const KILLED: Loss = Loss {
+    lose: |replica| {
+        replica.signal(Signal::KILL);
+        wait_until("its port is closed", || {
+            TcpStream::connect((replica.machine.address, 8080)).is_err()
+        });
+    },
+    mend: Replica::start,
+    accepts: false,
+};
+const FROZEN: Loss = Loss {
+    lose: |replica| replica.signal(Signal::STOP),
+    mend: |replica| replica.signal(Signal::CONT),
+    accepts: true,
+};
+const CUT_OFF: Loss = Loss {
+    lose: |replica| replica.machine.cut_off(),
+    mend: |replica| replica.machine.connect(),
+    accepts: false,
+};
 
 fn haproxy_loses_only_what_killed_server_held() {
-    loses_only_what_second_server_held(kill, says_down, Replica::start);
+    loses_only_what_second_server_held(&KILLED, says_down);
 }
 
 fn haproxy_loses_only_what_frozen_server_held() {
-    loses_only_what_second_server_held(freeze, says_down, thaw);
+    loses_only_what_second_server_held(&FROZEN, says_down);
 }
 
 fn haproxy_loses_only_what_cut_off_server_held() {
-    loses_only_what_second_server_held(cut_off, says_down, connect);
+    loses_only_what_second_server_held(&CUT_OFF, says_down);
 }
 
 fn says_down(_: &Haproxy) -> bool {
@@ -436,16 +453,16 @@ fn says_down(_: &Haproxy) -> bool {
 }
 
 fn nginx_loses_only_what_killed_server_held() {
-    loses_only_what_second_server_held(kill, tried_another, Replica::start);
+    loses_only_what_second_server_held(&KILLED, tried_another);
 }
 
-/// nginx does not notice. But the frozen server keeps its connections, and so is not the one with the fewest.
+/// nginx does not notice. But while the frozen server keeps its connections, it is not the one with the fewest.
 fn nginx_loses_only_what_frozen_server_held() {
-    loses_only_what_second_server_held::<Nginx>(freeze, |nginx| nginx.count(0) > 2000, thaw);
+    loses_only_what_second_server_held::<Nginx>(&FROZEN, |nginx| nginx.count(0) > 2000);
 }
 
 fn nginx_loses_only_what_cut_off_server_held() {
-    loses_only_what_second_server_held(cut_off, tried_another, connect);
+    loses_only_what_second_server_held(&CUT_OFF, tried_another);
 }
 
 /// Whether the second server did not accept a connection, and another did.
@@ -476,6 +493,23 @@ impl Slow {
     }
 }
 
+/// Runs the line in tests/deploy/README.md that has `part`, for the server `name`. Returns what it prints.
+#[track_caller]
+fn on_page(part: &str, name: &str) -> String {
+    let page = fs::read_to_string(recipe("README.md")).expect("text");
+    let line = |part: &str| {
+        let mut lines = page.lines().filter(|line| line.starts_with("admin"));
+        let line = lines.find(|line| line.contains(part));
+        line.expect("a line").to_owned()
+    };
+    let line_for_name = ["servers/", "servers,"]
+        .into_iter()
+        .fold(line(part), |line, list| {
+            line.replace(&format!("{list}a"), &format!("{list}{name}"))
+        });
+    sh(&format!("{}\n{line_for_name}", line("()")))
+}
+
 /// Each server is drained first: it gets no new connection, and is stopped when it has none.
 fn haproxy_loses_nothing_in_rolling_restart() {
     let mut replicas = replicas("10");
@@ -484,14 +518,15 @@ fn haproxy_loses_nothing_in_rolling_restart() {
     for (number, replica) in replicas.iter_mut().enumerate() {
         let name = NAMES[number];
         let slow = Slow::start();
-        ask(ADMIN, &format!("set server servers/{name} state drain"));
+        on_page("state drain", name);
         slow.finish();
         wait_until("no connection is open", || {
-            Haproxy::stat(name, "scur") == "0"
+            let stat = on_page("show stat", name);
+            stat.split(',').nth(4) == Some("0")
         });
         replica.stop();
         replica.start();
-        ask(ADMIN, &format!("set server servers/{name} state ready"));
+        on_page("state ready", name);
         haproxy.serves_by(number);
     }
     let seen = load.stop();
@@ -637,6 +672,64 @@ fn limits_connections_of_one_address<B: Balancer>() {
 
 fn haproxy_limits_connections_of_one_address() {
     limits_connections_of_one_address::<Haproxy>();
+}
+
+fn haproxy_counts_a_network_as_one_address() {
+    const ONE_NETWORK: [&str; 2] = ["2001:db8::66", "2001:db8::67"];
+    const ANOTHER: &str = "2001:db8:0:1::1";
+    for address in [&ONE_NETWORK[..], &[ANOTHER]].concat() {
+        sh(&format!("ip address replace {address}/128 dev br0 nodad"));
+    }
+    let _replicas = replicas("10");
+    let _haproxy = Haproxy::start();
+    let to = "[2001:db8::1]:8080".parse().expect("an address");
+    let connect = |from: &str| {
+        let from = from.parse().expect("an address");
+        let stream = connect_from(from, to).expect("the balancer accepts");
+        Connection::over(stream)
+    };
+    let of_both = ONE_NETWORK.iter().cycle().take(LIMIT);
+    let _held: Vec<_> = of_both.map(|from| connect(from)).collect();
+    wait_until("all are counted", || {
+        Haproxy::stat("FRONTEND", "scur") == LIMIT.to_string()
+    });
+    for from in ONE_NETWORK {
+        let mut reply = Vec::new();
+        // The end of the stream or a reset.
+        let _ = connect(from).0.read_to_end(&mut reply);
+        assert_eq!(reply, b"");
+    }
+    assert_eq!(Haproxy::stat("FRONTEND", "dcon"), "2");
+    let mut another = connect(ANOTHER);
+    another.send(b"hello\n");
+    assert_eq!(another.reply(), b"HELLO");
+}
+
+/// What a recipe says that it waits, after its word for that, in seconds. A server's time-out is at most
+/// [`MAX_TIMEOUT`], and it accepts within a second.
+fn recipes_wait_longer_than_a_server() {
+    let waits = [
+        ("haproxy.cfg", "timeout client "),
+        ("haproxy.cfg", "timeout server "),
+        ("haproxy.cfg", "hard-stop-after "),
+        ("haproxy-tls.cfg", "timeout client "),
+        ("haproxy-tls.cfg", "timeout server "),
+        ("nginx.conf", "proxy_timeout "),
+        ("nginx.conf", "worker_shutdown_timeout "),
+        ("stunnel-server.conf", "TIMEOUTidle = "),
+        ("stunnel-server.conf", "TIMEOUTclose = "),
+        ("stunnel-client.conf", "TIMEOUTidle = "),
+        ("stunnel-client.conf", "TIMEOUTclose = "),
+        ("upcase.service", "TimeoutStopSec="),
+    ];
+    for (name, word) in waits {
+        let recipe = fs::read_to_string(recipe(name)).expect("text");
+        let mut lines = recipe.lines().map(str::trim_start);
+        let wait = lines.find_map(|line| line.strip_prefix(word));
+        let wait = wait.expect(word).trim_end_matches([';', 's']);
+        let wait = Duration::from_secs(wait.parse().expect(word));
+        assert!(wait > MAX_TIMEOUT, "{name}: {word}{wait:?}");
+    }
 }
 
 fn nginx_limits_connections_of_one_address() {

@@ -20,10 +20,19 @@ pub struct Load {
 pub struct Seen {
     /// How long each right reply took.
     pub times: Vec<Duration>,
-    /// Why there was no reply: after how long, and the error.
-    pub errors: Vec<(Duration, String)>,
+    /// Exchanges without a reply.
+    pub errors: Vec<Failed>,
     /// Replies that are not the right ones.
     pub wrong: Vec<Vec<u8>>,
+}
+
+/// An exchange without a reply.
+#[derive(Debug, PartialEq)]
+pub struct Failed {
+    pub began_at: Instant,
+    /// How long it took.
+    pub took: Duration,
+    pub error: String,
 }
 
 impl Drop for Load {
@@ -70,11 +79,15 @@ impl Load {
 impl Seen {
     /// Makes one exchange more.
     pub fn exchange(&mut self, address: SocketAddr, message: &[u8], timeout: Duration) {
-        let start = Instant::now();
+        let began_at = Instant::now();
         match client::exchange(address, message, timeout) {
-            Ok(reply) if reply == process(message) => self.times.push(start.elapsed()),
+            Ok(reply) if reply == process(message) => self.times.push(began_at.elapsed()),
             Ok(reply) => self.wrong.push(reply),
-            Err(error) => self.errors.push((start.elapsed(), error.to_string())),
+            Err(error) => self.errors.push(Failed {
+                began_at,
+                took: began_at.elapsed(),
+                error: error.to_string(),
+            }),
         }
     }
 

@@ -22,7 +22,7 @@ use crate::common::server::Server;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
-use super::load::Seen;
+use super::load::{Failed, Seen};
 use super::place::{Machine, PLACE, sh};
 use super::service::Service;
 use super::tls::SOCAT;
@@ -158,10 +158,10 @@ fn dead_network_is_an_error_with_advice() {
         network
             .quality
             .exchange(&mut seen, &message(1023, 1), SHORT);
-        let (after, why) = seen.errors.pop().expect("an error");
-        println!("dead {when}: after {after:.1?}: {why}");
-        assert_eq!(why, format!("upcase-client: {error}\n"));
-        assert!(after >= SHORT);
+        let failed = seen.errors.pop().expect("an error");
+        println!("dead {when}: after {:.1?}: {}", failed.took, failed.error);
+        assert_eq!(failed.error, format!("upcase-client: {error}\n"));
+        assert!(failed.took >= SHORT);
         // The network lives again.
         network.loses(|_| false);
         network
@@ -288,7 +288,11 @@ impl Quality {
                 advice.iter().any(|advice| error.contains(advice)),
                 "{error}"
             );
-            seen.errors.push((took, error));
+            seen.errors.push(Failed {
+                began_at,
+                took,
+                error,
+            });
         }
     }
 }
@@ -473,8 +477,8 @@ impl Network {
             }
         });
         println!("{all}; {}", self.traffic());
-        for (after, error) in &all.errors {
-            println!("after {after:.1?}: {error}");
+        for failed in &all.errors {
+            println!("after {:.1?}: {}", failed.took, failed.error);
         }
         all
     }
