@@ -1,5 +1,5 @@
 #!/bin/sh
-# /etc/upcase/tls/certificates.sh: makes the certificates for TLS, in the current folder. It needs OpenSSL.
+# Makes the certificates for TLS, in the current folder. It needs OpenSSL.
 #
 #   sh certificates.sh authority                # once: authority.pem, and authority.crt without its key
 #   sh certificates.sh server upcase.example    # server.pem, for the name to which clients connect

@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -360,6 +360,15 @@ fn counts(addresses: [IpAddr; 2], name: &str, other: IpAddr) {
         assert_eq!(refused, ErrorKind::ConnectionRefused, "{from}");
     }
     open(other).expect("a connection of another address");
+    // A proxy on the same machine has no limit.
+    let loopback: IpAddr = match other {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    let server = SocketAddr::new(loopback, SERVER.port());
+    let _of_a_proxy: Vec<_> = (0..=LIMIT)
+        .map(|_| connect_from(loopback, server).expect("a connection"))
+        .collect();
     let listed = sh("nft list table inet upcase");
     let counted = format!("{name} ct count over {LIMIT}");
     assert!(listed.contains(&counted), "{listed}");
