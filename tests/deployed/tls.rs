@@ -53,6 +53,10 @@ pub fn trials() -> Vec<Trial> {
             [&PLACE, &STUNNEL, &HAPROXY],
         ),
         trial(
+            fronts_give_up_the_rights_of_root,
+            [&PLACE, &STUNNEL, &HAPROXY],
+        ),
+        trial(
             stalled_handshakes_delay_nobody,
             [&PLACE, &STUNNEL, &HAPROXY, &DESCRIPTORS],
         ),
@@ -302,6 +306,20 @@ fn stalled_handshakes_delay_nobody() {
             &format!("{count} handshakes"),
             &rest,
             &client(here(), ATTACK),
+        );
+    }
+}
+
+fn fronts_give_up_the_rights_of_root() {
+    certify_all();
+    let host = Host::start();
+    let fronts: [(Front, &str); 2] = [(Host::stunnel, "stunnel4"), (Host::haproxy, "haproxy")];
+    for (front, user) in fronts {
+        let front = front(&host);
+        let pid = front.process.0.id();
+        assert_eq!(
+            sh(&format!("stat --format=%U /proc/{pid}")),
+            format!("{user}\n")
         );
     }
 }
