@@ -107,7 +107,7 @@ fn show(message: &[u8], reply: &[u8], raw: bool) -> io::Result<()> {
         let shown = format!("Sent:     {}\nReceived: {}\n", text(message), text(reply));
         out.write_all(shown.as_bytes())?; // at once, so that nothing gets between
     }
-    out.flush() // a console of Windows has a buffer
+    out.flush() // a Windows console has a buffer
 }
 
 fn compare(server: SocketAddr, reply: &[u8], expected: &[u8]) -> Result<(), String> {

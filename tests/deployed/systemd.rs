@@ -1,5 +1,5 @@
-//! The units, booted by systemd in a container of systemd-nspawn. Where that cannot boot, what other programs of
-//! systemd say of the units.
+//! The units, booted by systemd in a container of systemd-nspawn. Where that cannot boot, other systemd programs
+//! check the units.
 //!
 //! The machine in the container has the programs of this one, and nothing of its /etc. It shares this network.
 
