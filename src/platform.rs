@@ -117,8 +117,8 @@ pub fn passed_listeners() -> Vec<io::Result<std::net::TcpListener>> {
     Vec::new()
 }
 
-/// Tells systemd, if that has started the program as a service with `Type=notify`, that it serves now. Only Linux has
-/// this.
+/// Tells systemd that the server is ready, if `NOTIFY_SOCKET` is set: in a service with `Type=notify`. Only Linux
+/// has this.
 ///
 /// # Errors
 /// An error of the system.

@@ -493,15 +493,24 @@ fn listener_that_another_program_makes_blocking_hangs_no_exchange() {
     let (listener, address) = listen();
     let other = listener.try_clone().unwrap();
     let server = Server::start_by(handing_over([listener], &[], &["--timeout", "1"]));
+    // A loop that is about to accept would wait for the next connection.
+    let make_blocking = || {
+        wait_until("every thread sleeps", || {
+            let threads = fs::read_dir(path(&server, "task")).unwrap();
+            let mut threads = threads.map(|thread| thread.unwrap().path().join("status"));
+            threads.all(|thread| fs::read_to_string(thread).unwrap().contains("\nState:\tS"))
+        });
+        other.set_nonblocking(false).unwrap();
+    };
     let mut silent = server.connect();
     exchange(address, 1);
     for _ in 0..20 {
-        other.set_nonblocking(false).unwrap();
+        make_blocking();
         exchange(address, 1);
     }
-    other.set_nonblocking(false).unwrap();
+    make_blocking();
     assert_eq!(silent.reply(), b"");
-    other.set_nonblocking(false).unwrap();
+    make_blocking();
     let (_, stderr) = server.stop();
     assert!(stderr.is_empty(), "{stderr:?}");
 }

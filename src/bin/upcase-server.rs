@@ -143,7 +143,7 @@ impl Service for Console {
         }
         if let Err(error) = platform::tell_ready() {
             self.log.warn(format!(
-                "cannot tell systemd that the server is ready: {error}; is NOTIFY_SOCKET right?"
+                "cannot tell systemd that the server is ready: {error}; check NOTIFY_SOCKET"
             ));
         }
     }

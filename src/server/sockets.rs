@@ -26,7 +26,8 @@ pub(super) struct Sockets {
     /// The next one to accept from is the first. There is none after the close.
     listeners: VecDeque<Listener>,
     /// Whether the listeners may be blocking: at first, and after each wait. Another process that shares a
-    /// listener can make it so. systemd does when it starts a second service for a socket.
+    /// listener can make it blocking. systemd does when it starts a second service for a socket. If that
+    /// happens just before an `accept`, this loop waits there for the next connection.
     may_block: bool,
     /// Whether one of the loops that share the listeners has closed its handles.
     is_closed: Arc<AtomicBool>,

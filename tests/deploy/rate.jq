@@ -1,7 +1,7 @@
 # How many a second? The connections that were accepted in each second, and how many of them had a reply.
 #
 #   jq -nRrf rate.jq /var/log/upcase/upcase.log
-#   journalctl -u upcase -o cat | jq -nRrf rate.jq
+#   journalctl -u 'upcase*' -o cat | jq -nRrf rate.jq
 
 # A line that was cut is skipped.
 reduce (inputs | fromjson? | objects | select(.outcome)) as $line ({};

@@ -2,7 +2,7 @@
 # more, and how many connections there were.
 #
 #   jq -nRrf slow.jq /var/log/upcase/upcase.log
-#   journalctl -u upcase -o cat | jq -nRrf slow.jq
+#   journalctl -u 'upcase*' -o cat | jq -nRrf slow.jq
 
 # A line that was cut is skipped.
 reduce (inputs | fromjson? | objects | select(.outcome)) as $line ({};

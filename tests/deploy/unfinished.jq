@@ -2,7 +2,7 @@
 # these connections, how many of them sent nothing, and the beginning of the last request.
 #
 #   jq -nRrf unfinished.jq /var/log/upcase/upcase.log
-#   journalctl -u upcase -o cat | jq -nRrf unfinished.jq
+#   journalctl -u 'upcase*' -o cat | jq -nRrf unfinished.jq
 
 # A line that was cut is skipped.
 reduce (inputs | fromjson? | objects | select(.outcome == "timed-out")) as $line ({};

@@ -70,7 +70,7 @@ pub fn enter() -> Option<ExitCode> {
     command
         .arg("sh")
         .arg(env::current_exe().expect("this program has a path"));
-    // What an earlier run has left that was interrupted.
+    // Those of an earlier run that was interrupted.
     remove_control_groups();
     // The number is unique while this program runs.
     let number = process::id().to_string();

@@ -49,13 +49,10 @@ pub fn trials() -> Vec<Trial> {
             [&PLACE, &STUNNEL, &HAPROXY],
         ),
         trial(
-            end_of_tcp_counts_without_close_notify,
+            fin_without_close_notify_ends_the_stream,
             [&PLACE, &STUNNEL, &HAPROXY],
         ),
-        trial(
-            fronts_give_up_the_rights_of_root,
-            [&PLACE, &STUNNEL, &HAPROXY],
-        ),
+        trial(fronts_drop_the_rights_of_root, [&PLACE, &STUNNEL, &HAPROXY]),
         trial(
             stalled_handshakes_delay_nobody,
             [&PLACE, &STUNNEL, &HAPROXY, &DESCRIPTORS],
@@ -143,6 +140,7 @@ impl Host {
     #[track_caller]
     fn haproxy(&self) -> Service {
         install("haproxy-tls.cfg", "/etc/haproxy/haproxy.cfg");
+        sh("mkdir -p /run/haproxy");
         let mut command = self.machine.command("haproxy");
         command.args(["-db", "-f", "/etc/haproxy/haproxy.cfg"]);
         self.listens(command, 8443)
@@ -294,33 +292,59 @@ fn stalled_handshakes_delay_nobody() {
     certify_all();
     let host = Host::start();
     attacks::add_attacker();
-    // More than stunnel allows by default, and more than HAProxy allows in all.
-    let fronts: [(Front, usize); 2] = [(Host::stunnel, 1_000), (Host::haproxy, 4_500)];
-    for (front, count) in fronts {
+    // How many handshakes begin, and how many of them stay open: more than stunnel allows by default, and fewer than
+    // HAProxy allows in all.
+    let fronts: [(Front, usize, usize); 2] =
+        [(Host::stunnel, 1_000, 1_000), (Host::haproxy, 4_500, 200)];
+    for (front, count, open) in fronts {
         let _front = front(&host);
         let _tunnel = tunnel();
         let rest = client(here(), REST);
-        let stall = |_| attacks::connect_from(ATTACKER.into(), in_front());
-        let _stalled: Vec<_> = (0..count).map(stall).collect();
+        let stall = |_| match attacks::connect_from(ATTACKER.into(), in_front()) {
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
+            stream => Some(stream.expect("a connection, or a refusal")),
+        };
+        let stalled: Vec<_> = (0..count).filter_map(stall).collect();
         show_bounded(
             &format!("{count} handshakes"),
             &rest,
             &client(here(), ATTACK),
         );
+        let is_open = |mut stream: &TcpStream| {
+            stream.set_nonblocking(true).expect("a socket");
+            let read = stream.read(&mut [0]);
+            read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        };
+        assert_eq!(
+            stalled.iter().filter(|stream| is_open(stream)).count(),
+            open
+        );
     }
 }
 
-fn fronts_give_up_the_rights_of_root() {
+fn fronts_drop_the_rights_of_root() {
     certify_all();
     let host = Host::start();
     let fronts: [(Front, &str); 2] = [(Host::stunnel, "stunnel4"), (Host::haproxy, "haproxy")];
     for (front, user) in fronts {
         let front = front(&host);
         let pid = front.process.0.id();
-        assert_eq!(
-            sh(&format!("stat --format=%U /proc/{pid}")),
-            format!("{user}\n")
-        );
+        let ids = |field: &str| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+            let line = status.lines().find_map(|line| line.strip_prefix(field));
+            line.expect("a field")
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let id = |option: &str| sh(&format!("id {option} {user}")).trim().to_owned();
+        // A program listens before it changes its user.
+        wait_until(user, || {
+            let all = |id: String| vec![id; 4];
+            ids("Uid:") == all(id("-u")) && ids("Gid:") == all(id("-g"))
+        });
+        assert_eq!(ids("CapPrm:"), ["0000000000000000"]);
+        assert!(!ids("Groups:").contains(&"0".to_owned()));
     }
 }
 
@@ -368,7 +392,8 @@ fn haproxy_refuses_strangers() {
     certify_all();
     let host = Host::start();
     let front = host.haproxy();
-    strangers_are_refused(host, front);
+    let log = strangers_are_refused(host, front);
+    assert!(log.contains("SSL handshake failure"), "{log}");
 }
 
 /// Strangers: what each uses instead of alice's certificate, and the number of the TLS alert that refuses it.
@@ -413,9 +438,9 @@ END
     ));
 }
 
-/// alice gets replies. Strangers get none, and the server does not see them.
+/// alice gets replies. Strangers get none, and the server does not see them. Returns what the front has logged.
 #[track_caller]
-fn strangers_are_refused(host: Host, front: Service) {
+fn strangers_are_refused(host: Host, front: Service) -> String {
     certify("/run/other", &["client alice"]);
     expire();
     sh(&format!(
@@ -447,10 +472,12 @@ fn strangers_are_refused(host: Host, front: Service) {
     let answer = String::from_utf8_lossy(&answer);
     assert!(!answer.contains("STRANGER"), "{answer}");
     comes("");
+    let log = front.printed();
     drop(front);
     let (requests, connections) = host.stop();
     assert_eq!(requests, [r"b'alice\x0a'"; 3]);
     assert_eq!(connections, 3);
+    log
 }
 
 fn one_command_is_enough_for_tls() {
@@ -599,8 +626,8 @@ const ADDED: usize = 1 + 16;
 /// The length of `close_notify`, encrypted.
 const CLOSE_NOTIFY: usize = 2 + ADDED;
 
-/// A client half-closes. TLS records go on until one has a length that does not pass. Returns
-/// the reply, and the way and the length of each record.
+/// A client half-closes. TLS records are passed on until one has a length that does not pass. Returns the reply, and
+/// the way and the length of each record.
 #[track_caller]
 fn half_closed(
     host: &Host,
@@ -657,12 +684,15 @@ fn half_close_survives_as_close_notify() {
     }
 }
 
-fn end_of_tcp_counts_without_close_notify() {
+fn fin_without_close_notify_ends_the_stream() {
     certify_all();
     let host = Host::start();
     for front in [Host::stunnel, Host::haproxy] {
-        let (reply, _) = half_closed(&host, front, |length| length != CLOSE_NOTIFY);
+        let (reply, seen) = half_closed(&host, front, |length| length != CLOSE_NOTIFY);
         assert_eq!(reply, b"HALF-CLOSED");
+        for to in ["to the server", "to the client"] {
+            assert!(seen.contains(&(to, CLOSE_NOTIFY)), "{seen:?}");
+        }
     }
 }
 
