@@ -29,6 +29,7 @@ mod deployed {
     pub mod balancer;
     pub mod load;
     pub mod logs;
+    pub mod needs;
     pub mod network;
     pub mod place;
     pub mod service;

@@ -63,10 +63,7 @@ fn main() -> ExitCode {
         trial(stop_accepts_a_whole_queue_of_each_listener, [&LONG_QUEUE]),
         trial(flood_at_one_listener_does_not_starve_others, []),
         trial(systemd_is_told_when_the_server_is_ready, []),
-        trial(
-            listener_that_another_program_makes_blocking_hangs_no_exchange,
-            [],
-        ),
+        trial(listener_made_blocking_by_others_hangs_no_exchange, []),
         trial(failed_listener_does_not_affect_others, []),
         trial(listener_that_is_passed_twice_is_served, []),
         trial(each_listener_lowers_the_connection_limit, []),
@@ -489,7 +486,7 @@ fn systemd_is_told_when_the_server_is_ready() {
 }
 
 /// SPEC: TIME-1, TIME-5
-fn listener_that_another_program_makes_blocking_hangs_no_exchange() {
+fn listener_made_blocking_by_others_hangs_no_exchange() {
     let (listener, address) = listen();
     let other = listener.try_clone().unwrap();
     let server = Server::start_by(handing_over([listener], &[], &["--timeout", "1"]));

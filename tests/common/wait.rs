@@ -7,10 +7,18 @@ use super::process::PATIENCE;
 
 /// Waits until `condition` holds.
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_in_time(condition), "not within {PATIENCE:?}: {what}");
+}
+
+/// Waits until `condition` holds, and returns whether it did in time.
+pub fn holds_in_time(mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        if Instant::now() >= end {
+            return false;
+        }
         thread::sleep(Duration::from_millis(5));
     }
+    true
 }

@@ -5,25 +5,24 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Trial;
-use rustix::process::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use crate::common::command::succeeds;
-use crate::common::process::PATIENCE;
 use crate::common::server::Server;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
-use super::balancer::{self, HAPROXY, Haproxy, replicas_with};
+use super::balancer::{self, Haproxy, replicas_with};
 use super::load::Seen;
-use super::place::{PLACE, recipe, sh};
+use super::needs::{DESCRIPTORS, HAPROXY};
+use super::place::{PLACE, connect_from, recipe, sh};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -44,15 +43,10 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-pub static DESCRIPTORS: Need = Need::new("5,500 descriptors", || {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    setrlimit(Resource::Nofile, limit).is_ok() && limit.current.is_none_or(|most| most >= 5_500)
-});
 static NFTABLES: Need = Need::new("nft", || succeeds(&["nft", "list", "ruleset"]));
 
 /// Where the server listens.
-const SERVER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 8080);
+const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 8080);
 
 /// The attacker's address.
 pub const ATTACKER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
@@ -131,20 +125,11 @@ fn server_at(bind: &str, options: &[&str]) -> Server {
 
 /// A connection of the attacker.
 fn connect() -> io::Result<TcpStream> {
-    connect_from(ATTACKER.into(), SERVER.into())
-}
-
-/// A connection of the address `from`.
-pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::new(from, 0).into())?;
-    socket.connect_timeout(&to.into(), Duration::from_secs(1))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
-    Ok(socket.into())
+    connect_from(ATTACKER.into(), SERVER)
 }
 
 /// What the well-behaved client sees in a time.
-pub fn client(address: SocketAddr, time: Duration) -> Seen {
+fn client(address: SocketAddr, time: Duration) -> Seen {
     let (mut seen, began_at) = (Seen::default(), Instant::now());
     while began_at.elapsed() < time {
         seen.exchange(address, b" hello ", Duration::from_secs(10));
@@ -153,10 +138,10 @@ pub fn client(address: SocketAddr, time: Duration) -> Seen {
 }
 
 /// How long the client is measured at rest.
-pub const REST: Duration = Duration::from_secs(1);
+const REST: Duration = Duration::from_secs(1);
 
 /// How long it is measured under attack.
-pub const ATTACK: Duration = Duration::from_secs(2);
+const ATTACK: Duration = Duration::from_secs(2);
 
 /// The most that an attack may delay the median exchange: the attacker takes its share of the processors.
 const DELAYED: f64 = 20.0;
@@ -164,38 +149,50 @@ const DELAYED: f64 = 20.0;
 /// The longest that an exchange may take, in medians at rest. It has room for one lost segment.
 const WORST: f64 = 20_000.0;
 
-/// Prints a row of the table. Returns the median and the worst time, each in medians at rest.
+/// Measures a client of the server at `address`, at rest and then beside the attack that `start` starts. Prints both as
+/// rows of the table. Returns the attack, and the median and the worst time, each in medians at rest.
 #[track_caller]
-fn show(attack: &str, rest: &Seen, seen: &Seen) -> (f64, f64) {
+fn measure<A>(address: SocketAddr, name: &str, start: impl FnOnce() -> A) -> (A, f64, f64) {
+    let rest = client(address, REST);
+    let attack = start();
+    let seen = client(address, ATTACK);
     let ratio = |time: Duration| time.as_secs_f64() / rest.median().as_secs_f64();
     let (median, worst) = (ratio(seen.median()), ratio(seen.worst()));
     println!("\n  {:<28} {rest}", "at rest");
-    println!("  {attack:<28} {seen}");
+    println!("  {name:<28} {seen}");
     let title = "in medians at rest";
     println!("  {title:<28} median {median:.1}, worst {worst:.0}");
     for seen in [rest, seen] {
         assert_eq!((seen.errors.first(), seen.wrong.first()), (None, None));
     }
-    (median, worst)
+    (attack, median, worst)
 }
 
-/// The same, where nobody may be delayed.
+/// The same, where nobody may be delayed. Returns the attack.
 #[track_caller]
-pub fn show_bounded(attack: &str, rest: &Seen, seen: &Seen) {
-    let (median, worst) = show(attack, rest, seen);
+pub fn delays_nobody<A>(address: SocketAddr, name: &str, start: impl FnOnce() -> A) -> A {
+    let (attack, median, worst) = measure(address, name, start);
     assert!(median < DELAYED && worst < WORST, "{median}, {worst}");
+    attack
 }
 
-/// Measures during an attack. The attack does as much as `least` before the measurement, and again after it.
+/// The same, where others are delayed.
 #[track_caller]
-fn delays_nobody(name: &str, least: usize, start: impl FnOnce() -> Attack) {
+fn delays_others<A>(address: SocketAddr, name: &str, start: impl FnOnce() -> A) {
+    let (_attack, median, _) = measure(address, name, start);
+    assert!(median > DELAYED, "{median}");
+}
+
+/// An attack that goes on delays nobody. It does as much as `least` before the measurement, and again after it.
+#[track_caller]
+fn flood_delays_nobody(name: &str, least: usize, start: impl FnOnce() -> Attack) {
     let _server = server(&[]);
-    let rest = client(SERVER.into(), REST);
-    let attack = start();
+    let attack = delays_nobody(SERVER, name, || {
+        let attack = start();
+        attack.does(least);
+        attack
+    });
     attack.does(least);
-    let seen = client(SERVER.into(), ATTACK);
-    attack.does(least);
-    show_bounded(name, &rest, &seen);
 }
 
 /// Connections that each have sent `bytes` and then wait.
@@ -211,9 +208,7 @@ fn stalled(count: usize, bytes: &[u8]) -> Vec<TcpStream> {
 
 fn five_thousand_half_requests_delay_nobody() {
     let _server = server(&[]);
-    let rest = client(SERVER.into(), REST);
-    let _stalled = stalled(5_000, b"hel");
-    show_bounded("5,000 half requests", &rest, &client(SERVER.into(), ATTACK));
+    delays_nobody(SERVER, "5,000 half requests", || stalled(5_000, b"hel"));
 }
 
 fn a_thousand_drips_delay_nobody() {
@@ -223,7 +218,7 @@ fn a_thousand_drips_delay_nobody() {
         let written = connections.iter_mut().map(|stream| stream.write(b"e"));
         written.flatten().sum()
     };
-    delays_nobody("1,000 drips", DRIPS, || {
+    flood_delays_nobody("1,000 drips", DRIPS, || {
         Attack::start(1, || stalled(DRIPS, b"h"), drip)
     });
 }
@@ -235,7 +230,7 @@ fn a_flood_of_resets_delays_nobody() {
         let closes_by_reset = Socket::from(stream).set_linger(Some(Duration::ZERO));
         usize::from(closes_by_reset.is_ok())
     };
-    delays_nobody("a flood of resets", 1_000, || {
+    flood_delays_nobody("a flood of resets", 1_000, || {
         Attack::start(2, || (), exchange)
     });
 }
@@ -253,7 +248,7 @@ fn a_flood_of_megabytes_delays_nobody() {
         *stream = None;
         0
     };
-    delays_nobody("a flood of megabytes", 10_000_000, || {
+    flood_delays_nobody("a flood of megabytes", 10_000_000, || {
         Attack::start(2, || None, write)
     });
 }
@@ -287,26 +282,14 @@ fn stalls(count: usize, least: usize) -> Attack {
 /// Without a limit a client waits until stalled connections are at their deadline.
 fn more_stalls_than_places_delay_others() {
     let _server = server(&FEW_PLACES);
-    let rest = client(SERVER.into(), REST);
-    let _attack = stalls(400, 400);
-    let (median, _) = show(
-        "more stalls than places",
-        &rest,
-        &client(SERVER.into(), ATTACK),
-    );
-    assert!(median > DELAYED, "{median}");
+    delays_others(SERVER, "more stalls than places", || stalls(400, 400));
 }
 
 fn nftables_limits_the_stalls_of_an_address() {
     let _server = server(&FEW_PLACES);
-    let rest = client(SERVER.into(), REST);
-    let _limit = Limit::set();
-    let _attack = stalls(400, LIMIT);
-    show_bounded(
-        "the same, limited by nftables",
-        &rest,
-        &client(SERVER.into(), ATTACK),
-    );
+    delays_nobody(SERVER, "the same, limited by nftables", || {
+        (Limit::set(), stalls(400, LIMIT))
+    });
 }
 
 /// The servers together have fewer places than the attacker has connections, but more than `HAProxy` allows an address.
@@ -318,23 +301,12 @@ fn haproxy_limits_the_stalls_of_an_address() {
         let _haproxy = Haproxy::start_after(
             "sed -i '/sc0_conn_cur gt/d; /default-server check/d' /etc/haproxy/haproxy.cfg",
         );
-        let rest = client(SERVER.into(), REST);
-        let _attack = stalls(800, 800);
-        let (median, _) = show(
-            "the same through HAProxy",
-            &rest,
-            &client(SERVER.into(), ATTACK),
-        );
-        assert!(median > DELAYED, "{median}");
+        delays_others(SERVER, "the same through HAProxy", || stalls(800, 800));
     }
     let _haproxy = Haproxy::start_after("");
-    let rest = client(SERVER.into(), REST);
-    let _attack = stalls(800, balancer::LIMIT);
-    show_bounded(
-        "the same, limited by HAProxy",
-        &rest,
-        &client(SERVER.into(), ATTACK),
-    );
+    delays_nobody(SERVER, "the same, limited by HAProxy", || {
+        stalls(800, balancer::LIMIT)
+    });
 }
 
 fn nftables_counts_addresses_and_networks() {
@@ -343,7 +315,7 @@ fn nftables_counts_addresses_and_networks() {
         ip address replace 2001:db8:0:1::1/128 dev br0 nodad
     ");
     let attackers = [ATTACKER, ATTACKER].map(IpAddr::from);
-    counts(attackers, "192.0.2.66", IpAddr::from(*SERVER.ip()));
+    counts(attackers, "192.0.2.66", SERVER.ip());
     let network = ["2001:db8::66", "2001:db8::1"].map(|text| text.parse().unwrap());
     counts(network, "2001:db8::", "2001:db8:0:1::1".parse().unwrap());
 }

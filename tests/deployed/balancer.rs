@@ -32,11 +32,10 @@ use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
-use super::attacks::connect_from;
 use super::load::{Load, Seen};
-use super::place::{Machine, PLACE, install, recipe, sh};
+use super::needs::{HAPROXY, SOCAT};
+use super::place::{Machine, PLACE, connect_from, install, recipe, sh};
 use super::service::{Service, end_of};
-use super::tls::SOCAT;
 
 pub fn trials() -> Vec<Trial> {
     let haproxy = [&PLACE, &HAPROXY];
@@ -75,9 +74,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-pub static HAPROXY: Need = Need::new("haproxy, as Debian has it", || {
-    succeeds(&["haproxy", "-v"]) && succeeds(&["id", "haproxy"])
-});
 static PYTHON: Need = Need::new("python3", || succeeds(&["python3", "--version"]));
 static NGINX: Need = Need::new("nginx with its stream module", || {
     let module = Path::new("/usr/share/nginx/modules/ngx_stream_module.so");
@@ -501,56 +497,66 @@ fn on_page(part: &str, name: &str) -> String {
         let line = lines.find(|line| line.contains(part));
         line.expect("a line").to_owned()
     };
-    let line_for_name = ["servers/", "servers,"]
-        .into_iter()
-        .fold(line(part), |line, list| {
-            line.replace(&format!("{list}a"), &format!("{list}{name}"))
-        });
+    let line_for_name = line(part)
+        .replace("servers/a", &format!("servers/{name}"))
+        .replace("servers,a", &format!("servers,{name}"));
     sh(&format!("{}\n{line_for_name}", line("()")))
+}
+
+/// Under load each server is restarted, after `take_out`. `put_back` ends what that did.
+#[track_caller]
+fn loses_nothing_in_rolling_restart<B: Balancer>(
+    take_out: fn(&B, usize, &Replica),
+    put_back: fn(&B, usize),
+) {
+    let mut replicas = replicas("10");
+    let balancer = B::start();
+    let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
+    for (number, replica) in replicas.iter_mut().enumerate() {
+        take_out(&balancer, number, replica);
+        replica.stop();
+        replica.start();
+        put_back(&balancer, number);
+        balancer.serves_by(number);
+    }
+    let seen = load.stop();
+    show("all clients", &seen, 0);
 }
 
 /// Each server is drained first: it gets no new connection, and is stopped when it has none.
 fn haproxy_loses_nothing_in_rolling_restart() {
-    let mut replicas = replicas("10");
-    let haproxy = Haproxy::start();
-    let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    for (number, replica) in replicas.iter_mut().enumerate() {
-        let name = NAMES[number];
-        let slow = Slow::start();
-        on_page("state drain", name);
-        slow.finish();
-        wait_until("no connection is open", || {
-            let stat = on_page("show stat", name);
-            stat.split(',').nth(4) == Some("0")
-        });
-        replica.stop();
-        replica.start();
-        on_page("state ready", name);
-        haproxy.serves_by(number);
-    }
-    let seen = load.stop();
-    show("all clients", &seen, 0);
+    loses_nothing_in_rolling_restart::<Haproxy>(
+        |_, number, _| {
+            let name = NAMES[number];
+            let slow = Slow::start();
+            on_page("state drain", name);
+            slow.finish();
+            wait_until("no connection is open", || {
+                let stat = on_page("show stat", name);
+                stat.split(',').nth(4) == Some("0")
+            });
+        },
+        |_, number| {
+            on_page("state ready", NAMES[number]);
+        },
+    );
 }
 
 /// nginx is told in its configuration that a server is down, before it is.
 fn nginx_loses_nothing_in_rolling_restart() {
-    let mut replicas = replicas("10");
-    let nginx = Nginx::start();
-    let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    for (number, replica) in replicas.iter_mut().enumerate() {
-        let address = replica.machine.address;
-        sh(&format!(
-            "sed -i 's/server {address}:8080 /&down /' /etc/nginx/nginx.conf"
-        ));
-        nginx.reload();
-        replica.stop();
-        replica.start();
-        sh("sed -i 's/ down / /' /etc/nginx/nginx.conf");
-        nginx.reload();
-        nginx.serves_by(number);
-    }
-    let seen = load.stop();
-    show("all clients", &seen, 0);
+    loses_nothing_in_rolling_restart::<Nginx>(
+        |nginx, _, replica| {
+            let address = replica.machine.address;
+            sh(&format!(
+                "sed -i 's/server {address}:8080 /&down /' /etc/nginx/nginx.conf"
+            ));
+            nginx.reload();
+        },
+        |nginx, _| {
+            sh("sed -i 's/ down / /' /etc/nginx/nginx.conf");
+            nginx.reload();
+        },
+    );
 }
 
 /// The port closes while clients connect. Only connections that the kernel has accepted at that moment are lost: if a

@@ -20,6 +20,7 @@ use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
 use super::load::Load;
+use super::needs::LOGROTATE;
 use super::place::{Machine, PLACE, install, recipe, sh};
 use super::service::end_of;
 
@@ -35,7 +36,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-pub static LOGROTATE: Need = Need::new("logrotate", || succeeds(&["logrotate", "--version"]));
 static JQ: Need = Need::new("jq", || succeeds(&["jq", "--version"]));
 
 /// Where the server listens.

@@ -23,9 +23,9 @@ use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
 use super::load::{Failed, Seen};
+use super::needs::SOCAT;
 use super::place::{Machine, PLACE, sh};
 use super::service::Service;
-use super::tls::SOCAT;
 
 pub fn trials() -> Vec<Trial> {
     let needs = [&PLACE, &SOCAT, &TUN];

@@ -3,10 +3,16 @@
 
 use std::env;
 use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::common::command::succeeds;
+use crate::common::process::PATIENCE;
 use crate::common::trials::Need;
 
 /// It tells this program that it is inside.
@@ -113,6 +119,15 @@ pub fn sh(script: &str) -> String {
         output.status
     );
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// A connection from this machine's address `from`.
+pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect_timeout(&to.into(), Duration::from_secs(1))?;
+    socket.set_write_timeout(Some(PATIENCE))?;
+    Ok(socket.into())
 }
 
 /// The file `name` of the recipes.

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use upcase::conformance::ServerJudge;
 
-use crate::common::process::{PATIENCE, Process};
-use crate::common::wait::wait_until;
+use crate::common::process::Process;
+use crate::common::wait::{holds_in_time, wait_until};
 
 /// A running program, which is killed on drop. Its output is shown if the test fails.
 pub struct Service {
@@ -63,13 +62,12 @@ impl Service {
 
 /// Waits until `process` has ended by itself. `None` if it has not.
 pub fn end_of(process: &mut Process) -> Option<ExitStatus> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match process.0.try_wait() {
-            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
-            status => return status.ok().flatten(),
-        }
-    }
+    let mut status = None;
+    holds_in_time(|| {
+        status = process.0.try_wait().expect("it is a child");
+        status.is_some()
+    });
+    status
 }
 
 impl Drop for Service {

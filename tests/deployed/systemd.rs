@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::LazyLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
@@ -19,10 +19,10 @@ use crate::common::connection::Connection;
 use crate::common::process::PATIENCE;
 use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
-use crate::common::wait::wait_until;
+use crate::common::wait::{holds_in_time, wait_until};
 
 use super::load::{Load, Seen};
-use super::logs::LOGROTATE;
+use super::needs::LOGROTATE;
 use super::place::{self, PLACE, install, recipe, sh, written};
 use super::service::Service;
 
@@ -127,27 +127,21 @@ fn boot() -> Option<Booted> {
     command.args(["-euc", BOOT]).env("ROOT", ROOT);
     command.env("GROUP", place::control_group());
     let mut service = Service::start(&mut command);
-    let end = Instant::now() + PATIENCE;
-    while Instant::now() < end && matches!(service.process.0.try_wait(), Ok(None)) {
-        let init = init(service.process.0.id());
-        let active = |init: &String| {
-            let enter = ["nsenter", "--all", "--target", init];
-            succeeds(
-                &[
-                    &enter[..],
-                    &["systemctl", "--quiet", "is-active", "bare.target"],
-                ]
-                .concat(),
-            )
-        };
-        if let Some(init) = init.filter(active) {
-            let booted = Booted {
-                _service: service,
-                init,
-            };
-            return Some(booted);
-        }
-        thread::sleep(Duration::from_millis(20));
+    let is_active = |init: &String| {
+        let enter = ["nsenter", "--all", "--target", init];
+        let ask = ["systemctl", "--quiet", "is-active", "bare.target"];
+        succeeds(&[&enter[..], &ask].concat())
+    };
+    let mut booted = None;
+    holds_in_time(|| {
+        booted = init(service.process.0.id()).filter(is_active);
+        booted.is_some() || !matches!(service.process.0.try_wait(), Ok(None))
+    });
+    if let Some(init) = booted {
+        return Some(Booted {
+            _service: service,
+            init,
+        });
     }
     println!("systemd-nspawn does not boot:\n{}", service.printed());
     None

@@ -25,9 +25,9 @@ use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
-use super::attacks::{self, ATTACK, ATTACKER, DESCRIPTORS, REST, client, show_bounded};
-use super::balancer::HAPROXY;
-use super::place::{Machine, PLACE, install, recipe, sh, written};
+use super::attacks::{ATTACKER, add_attacker, delays_nobody};
+use super::needs::{DESCRIPTORS, HAPROXY, SOCAT};
+use super::place::{Machine, PLACE, connect_from, install, recipe, sh, written};
 use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
@@ -64,7 +64,6 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-pub static SOCAT: Need = Need::new("socat", || succeeds(&["socat", "-V"]));
 static SSH: Need = Need::new("the server and the client of OpenSSH", || {
     Path::new("/usr/sbin/sshd").exists() && succeeds(&["ssh", "-V"])
 });
@@ -291,7 +290,7 @@ type Front = fn(&Host) -> Service;
 fn stalled_handshakes_delay_nobody() {
     certify_all();
     let host = Host::start();
-    attacks::add_attacker();
+    add_attacker();
     // How many handshakes begin, and how many of them stay open: more than stunnel allows by default, and fewer than
     // HAProxy allows in all.
     let fronts: [(Front, usize, usize); 2] =
@@ -299,17 +298,13 @@ fn stalled_handshakes_delay_nobody() {
     for (front, count, open) in fronts {
         let _front = front(&host);
         let _tunnel = tunnel();
-        let rest = client(here(), REST);
-        let stall = |_| match attacks::connect_from(ATTACKER.into(), in_front()) {
+        let stall = |_| match connect_from(ATTACKER.into(), in_front()) {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             stream => Some(stream.expect("a connection, or a refusal")),
         };
-        let stalled: Vec<_> = (0..count).filter_map(stall).collect();
-        show_bounded(
-            &format!("{count} handshakes"),
-            &rest,
-            &client(here(), ATTACK),
-        );
+        let stalled: Vec<_> = delays_nobody(here(), &format!("{count} handshakes"), || {
+            (0..count).filter_map(stall).collect()
+        });
         let is_open = |mut stream: &TcpStream| {
             stream.set_nonblocking(true).expect("a socket");
             let read = stream.read(&mut [0]);
@@ -348,14 +343,19 @@ fn fronts_drop_the_rights_of_root() {
     }
 }
 
-fn haproxy_logs_address_and_name() {
+/// A server, and a front through which alice has made an exchange.
+#[track_caller]
+fn used_by_alice(front: Front) -> (Host, Service) {
     certify_all();
     let host = Host::start();
-    let front = host.haproxy();
-    assert_eq!(
-        reply(&written("stunnel-client.conf", "socat")),
-        "OLÁ, SERVIDOR!"
-    );
+    let front = front(&host);
+    let shown = reply(&written("stunnel-client.conf", "socat"));
+    assert_eq!(shown, "OLÁ, SERVIDOR!");
+    (host, front)
+}
+
+fn haproxy_logs_address_and_name() {
+    let (host, front) = used_by_alice(Host::haproxy);
     let line = || {
         let log = front.printed();
         let mut lines = log
@@ -374,13 +374,7 @@ fn haproxy_logs_address_and_name() {
 }
 
 fn stunnel_logs_address_and_name() {
-    certify_all();
-    let host = Host::start();
-    let front = host.stunnel();
-    assert_eq!(
-        reply(&written("stunnel-client.conf", "socat")),
-        "OLÁ, SERVIDOR!"
-    );
+    let (_host, front) = used_by_alice(Host::stunnel);
     let logged = ["from ::ffff:192.0.2.1:", "CN=alice"];
     wait_until("it is logged", || {
         let log = front.printed();
