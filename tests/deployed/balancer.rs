@@ -7,6 +7,7 @@
 //! - Tests wait for values in the balancer's statistics or log.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -53,6 +54,7 @@ pub fn trials() -> Vec<Trial> {
         trial(haproxy_loses_little_if_servers_are_not_drained, haproxy),
         trial(haproxy_serves_what_is_open_when_it_is_stopped, haproxy),
         trial(haproxy_logs_clients_with_what_the_server_sees, haproxy),
+        trial(haproxy_needs_more_processor_time_than_servers, haproxy),
         trial(haproxy_limits_connections_of_one_address, haproxy),
         trial(haproxy_counts_a_network_as_one_address, haproxy),
         trial(
@@ -595,6 +597,38 @@ fn haproxy_serves_what_is_open_when_it_is_stopped() {
     slow.finish();
     let status = end_of(&mut haproxy.0.process).expect("it ends");
     assert_eq!(status.code(), Some(0));
+}
+
+/// So the balancers break first if there are many servers.
+fn haproxy_needs_more_processor_time_than_servers() {
+    let replicas = replicas("3");
+    let haproxy = Haproxy::start();
+    let of_haproxy = || processor_time(haproxy.0.process.0.id());
+    let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
+    wait_until("HAProxy has worked for a second", || {
+        of_haproxy() >= Duration::from_secs(1)
+    });
+    println!("{}", load.stop());
+    let servers = replicas
+        .iter()
+        .filter_map(|replica| replica.server.as_ref());
+    let of_server = |server: &Server| processor_time(server.pid().as_raw_nonzero());
+    let of_servers: Duration = servers.map(of_server).sum();
+    let ratio = of_haproxy().div_duration_f64(of_servers);
+    println!("HAProxy needs {ratio:.1} times the processor time of the servers");
+    assert!(ratio > 1.0);
+}
+
+/// How long the process has run on a processor.
+#[track_caller]
+fn processor_time(pid: impl Display) -> Duration {
+    /// The unit in this file.
+    const TICK: Duration = Duration::from_millis(10);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+    let ticks = fields.split(' ').skip(11).take(2); // utime and stime
+    let ticks = ticks.map(|ticks| ticks.parse::<u32>().expect("a number"));
+    TICK * ticks.sum::<u32>()
 }
 
 /// The address of a client that is neither the balancer nor a server.
