@@ -288,7 +288,8 @@ fn more_stalls_than_places_delay_others() {
 fn nftables_limits_the_stalls_of_an_address() {
     let _server = server(&FEW_PLACES);
     delays_nobody(SERVER, "the same, limited by nftables", || {
-        (Limit::set(), stalls(400, LIMIT))
+        let limit = Limit::set();
+        (stalls(400, LIMIT), limit) // in the order of their end
     });
 }
 
@@ -309,8 +310,8 @@ fn haproxy_limits_the_stalls_of_an_address() {
     });
 }
 
-/// No other test uses these addresses: without rules the kernel does not see connections end, and a new one from the
-/// same port would not count as new.
+/// No other test connects from these addresses while rules are set. When there are no rules any more, the kernel keeps
+/// the connections of that time as open, and a new connection from the same address and port would not count as new.
 fn nftables_counts_addresses_and_networks() {
     sh("
         ip address replace 192.0.2.67/32 dev br0

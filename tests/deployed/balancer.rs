@@ -6,8 +6,8 @@
 //! - No client ever has a wrong reply. A client loses a reply only if its connection was at the lost server, so each client has one error at most. A slow or broken network could cause the same.
 //! - Tests wait for values in the balancer's statistics or log.
 
+use std::array;
 use std::collections::{BTreeSet, HashSet};
-use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
@@ -54,7 +54,7 @@ pub fn trials() -> Vec<Trial> {
         trial(haproxy_loses_little_if_servers_are_not_drained, haproxy),
         trial(haproxy_serves_what_is_open_when_it_is_stopped, haproxy),
         trial(haproxy_logs_clients_with_what_the_server_sees, haproxy),
-        trial(haproxy_needs_more_processor_time_than_servers, haproxy),
+        trial(haproxy_needs_more_processor_time_than_a_server, haproxy),
         trial(haproxy_limits_connections_of_one_address, haproxy),
         trial(haproxy_counts_a_network_as_one_address, haproxy),
         trial(
@@ -599,30 +599,54 @@ fn haproxy_serves_what_is_open_when_it_is_stopped() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// So the balancers break first if there are many servers.
-fn haproxy_needs_more_processor_time_than_servers() {
+/// Every request goes through `HAProxy`. So with many servers, it reaches its limit first.
+fn haproxy_needs_more_processor_time_than_a_server() {
     let replicas = replicas("3");
-    let haproxy = Haproxy::start();
-    let of_haproxy = || processor_time(haproxy.0.process.0.id());
-    let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    wait_until("HAProxy has worked for a second", || {
-        of_haproxy() >= Duration::from_secs(1)
+    let servers = replicas.each_ref().map(|replica| {
+        let server = replica.server.as_ref().expect("it runs");
+        server.pid().as_raw_nonzero().get().unsigned_abs()
     });
-    println!("{}", load.stop());
-    let servers = replicas
-        .iter()
-        .filter_map(|replica| replica.server.as_ref());
-    let of_server = |server: &Server| processor_time(server.pid().as_raw_nonzero());
-    let of_servers: Duration = servers.map(of_server).sum();
-    let ratio = of_haproxy().div_duration_f64(of_servers);
-    println!("HAProxy needs {ratio:.1} times the processor time of the servers");
-    assert!(ratio > 1.0);
+    let address = SocketAddr::new(replicas[0].machine.address.parse().unwrap(), 8080);
+    let [alone] = processor_time_of_requests(address, [&servers[..1]]);
+    let haproxy = Haproxy::start();
+    let pid = haproxy.0.process.0.id();
+    let [of_haproxy, behind] = processor_time_of_requests(BALANCER, [&[pid], &servers]);
+    println!(
+        "HAProxy {of_haproxy:.0?}, a server behind it {behind:.0?}, a server alone {alone:.0?}"
+    );
+    assert!(of_haproxy > alone);
 }
 
-/// How long the process has run on a processor.
+/// How long groups of processes work for one request at `address`, while there is a load.
 #[track_caller]
-fn processor_time(pid: impl Display) -> Duration {
-    /// The unit in this file.
+fn processor_time_of_requests<const N: usize>(
+    address: SocketAddr,
+    groups: [&[u32]; N],
+) -> [Duration; N] {
+    let times = || {
+        groups.map(|pids| {
+            pids.iter()
+                .map(|pid| processor_time(*pid))
+                .sum::<Duration>()
+        })
+    };
+    let before = times();
+    let enough = before[0] + Duration::from_millis(500);
+    let load = Load::start(CLIENTS, address, TIMEOUT);
+    wait_until("the first group has worked for half a second", || {
+        times()[0] >= enough
+    });
+    let seen = load.stop();
+    let after = times();
+    show("all clients", &seen, 0);
+    let count = u32::try_from(seen.times.len()).expect("a small number");
+    array::from_fn(|group| after[group].saturating_sub(before[group]) / count)
+}
+
+/// The processor time of all threads of a process, including those that have ended.
+#[track_caller]
+fn processor_time(pid: u32) -> Duration {
+    /// The unit of time in `/proc/PID/stat`.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");

@@ -1,4 +1,4 @@
-//! A connection of a world, with both of its ends. Dice decide what its peer will do.
+//! A connection of a world, with both of its ends. What its peer will do is random.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -8,7 +8,6 @@ use upcase::server::event_loop::Interest;
 use super::dice::Dice;
 
 /// What a peer does next.
-#[derive(Clone)]
 pub enum Act {
     Send(Vec<u8>),
     HalfClose,

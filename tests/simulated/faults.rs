@@ -1,8 +1,10 @@
-//! Faults of the event loop, and a copy of the server in which they are planted.
+//! Faults of the event loop, and a copy of this package in which they are planted.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::SEED;
 
 /// A fault, and how it is planted: in a file of the server, one text is replaced by another.
 pub type Fault = (
@@ -156,7 +158,7 @@ pub const FAULTS: &[Fault] = &[
     ),
 ];
 
-/// The library and the test `simulation`, with as few dependencies as they need.
+/// The manifest of the copy: the library and the test `simulation`, with only the dependencies that they need.
 const MANIFEST: &str = r#"
     [package]
     name = "upcase"
@@ -181,12 +183,12 @@ const MANIFEST: &str = r#"
 "#;
 
 /// A copy of this package, reduced to what the worlds need.
-pub struct Copy {
+pub struct PackageCopy {
     package: &'static Path,
     folder: PathBuf,
 }
 
-impl Copy {
+impl PackageCopy {
     pub fn new() -> Self {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("planted");
@@ -207,32 +209,34 @@ impl Copy {
         Self { package, folder }
     }
 
-    /// Runs the worlds until one fails. Returns the line about it, if there is one.
+    /// Runs the worlds until one fails. Returns the line about that, or `None` if every world passes.
     ///
     /// # Panics
     ///
-    /// If the copy cannot be compiled.
+    /// If the copy cannot be compiled, or the run ends without a result.
     pub fn failing_world(&self) -> Option<String> {
         let output = Command::new(env!("CARGO"))
             .args(["test", "--features", "server,conformance"])
             .args(["--test", "simulation", "worlds"])
             .current_dir(&self.folder)
+            .env_remove(SEED)
             .env("CARGO_TARGET_DIR", self.folder.join("target"))
             .output()
             .expect("cargo starts");
         let out = String::from_utf8_lossy(&output.stdout);
         let err = String::from_utf8_lossy(&output.stderr);
-        // Cargo ends like this too if it could not compile.
-        assert!(out.contains("running 1 test"), "{err}");
+        // Cargo's exit code is the same if it could not compile.
+        assert!(out.contains("running 1 test"), "no test ran: {err}");
         let mut lines = out.lines();
         let failing = lines
             .find(|line| line.starts_with("seed "))
             .map(str::to_owned);
-        assert_eq!(failing.is_none(), output.status.success(), "{out}{err}");
+        let is_success = output.status.success();
+        assert_eq!(is_success, failing.is_none(), "no result: {out}{err}");
         failing
     }
 
-    /// Plants a fault for as long as `run` takes.
+    /// Plants the fault, calls `run`, and removes the fault.
     pub fn with<T>(&self, (fault, plants): &Fault, run: impl FnOnce() -> T) -> T {
         let path = |file: &str| Path::new("src/server").join(file);
         for (file, old, new) in *plants {

@@ -1,5 +1,5 @@
-//! The network of a world: its connections, the queue of the listener, a calendar and a clock. Each event loop sees
-//! it as its `World`.
+//! What the loops of a world share: the connections, the listener's queue, a calendar and a clock. Each loop sees it
+//! through the trait `World`.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -46,11 +46,12 @@ pub struct Network {
     /// `accept` fails at random, on average once in this number of calls.
     pub scarcity: Option<usize>,
     scarce_until: Instant,
-    /// When `accept` last failed for each loop, and after how short a time a loop tried again.
+    /// When each loop last found no free descriptor.
     failures: [Option<Instant>; LOOPS],
+    /// The shortest time between two such failures of one loop.
     pub shortest_pause: Option<Duration>,
     pub stopped: Option<Instant>,
-    /// When the last listener closed.
+    /// When a loop last closed its listener.
     pub closed: Option<Instant>,
     /// The number of turns, and the bounded work of the last one.
     pub turn: usize,
@@ -61,7 +62,7 @@ pub struct Network {
 pub type Shared = Rc<RefCell<Network>>;
 
 impl Network {
-    /// A network whose clock stands still, and that nobody uses yet.
+    /// A network at its start. The queue and the calendar are empty.
     pub fn new(dice: Dice, connections: Vec<Connection>, scarcity: Option<usize>) -> Self {
         let now = Instant::now();
         Self {
@@ -86,7 +87,7 @@ impl Network {
         }
     }
 
-    /// Enters what will happen after that time into the calendar.
+    /// Enters into the calendar that this will happen after that time.
     pub fn enter(&mut self, after: Duration, happening: Happening) {
         self.entries += 1;
         let entry = (self.now + after, self.entries, happening);
@@ -109,7 +110,7 @@ impl Network {
         }
     }
 
-    /// Lets it happen now.
+    /// Does what the calendar says, at the present time.
     pub fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Connect(connection) => {
@@ -181,8 +182,8 @@ pub fn address(connection: usize) -> SocketAddr {
 
 /// The server's end of a connection, which closes when it is dropped.
 pub struct Stream {
-    pub network: Shared,
-    pub connection: usize,
+    network: Shared,
+    connection: usize,
 }
 
 impl World for View {

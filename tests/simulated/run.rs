@@ -9,7 +9,7 @@ use upcase::server::event_loop::{Event, EventLoop};
 
 use super::connection::Connection;
 use super::dice::Dice;
-use super::ends::{self, Counting};
+use super::ends::{self, Counting, LATE};
 use super::network::{Happening, LOOPS, Network, Shared, View};
 
 // These repeat private constants of the event loop, so that a change there is noticed.
@@ -17,10 +17,7 @@ const ACCEPTS: usize = 64;
 const READS: usize = 16;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How late a loop may be, because of the kernel and other threads.
-const LATE: Duration = Duration::from_millis(20);
-
-/// How late it may be in some worlds.
+/// How late a loop may be in some worlds.
 const VERY_LATE: Duration = Duration::from_millis(500);
 
 /// How many events a loop takes at once.
