@@ -24,15 +24,12 @@ use std::thread;
 use upcase::server::event_loop::{BACKLOG, Event, EventLoop};
 
 use simulated::connection::Connection;
-use simulated::dice::Dice;
+use simulated::dice::{Dice, SEED};
 use simulated::faults::{FAULTS, PackageCopy};
 use simulated::run::Simulation;
 
 /// How many worlds `cargo test` runs.
 const SEEDS: Range<u64> = 0..3000;
-
-/// The variable that names one seed to run.
-const SEED: &str = "UPCASE_SIMULATION_SEED";
 
 /// Runs the world of that seed.
 fn judge(seed: u64) -> Result<(), String> {

@@ -6,6 +6,9 @@ use std::time::Duration;
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
+/// The variable that names one seed to run.
+pub const SEED: &str = "UPCASE_SIMULATION_SEED";
+
 /// Random numbers from a seed.
 pub struct Dice(TestRng);
 

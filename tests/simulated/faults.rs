@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::SEED;
+use super::dice::SEED;
 
 /// A fault, and how it is planted: in a file of the server, one text is replaced by another.
 pub type Fault = (

@@ -113,59 +113,62 @@ impl Network {
     /// Does what the calendar says, at the present time.
     pub fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Connect(connection) => {
-                if self.is_listening.contains(&true) {
-                    self.queue.push_back(connection);
-                    self.connections[connection].queued = Some(self.now);
-                    for index in 0..LOOPS {
-                        if self.is_listening[index] {
-                            self.post(index, Event::Queued);
-                        }
-                    }
-                    self.enter(Duration::ZERO, Happening::Act(connection));
-                }
-            }
-            Happening::Act(connection) => {
-                let peer = &mut self.connections[connection];
-                match peer.acts.pop_front() {
-                    None => return,
-                    Some(Act::Send(bytes)) => {
-                        let room = LIMIT - peer.sent.len().min(LIMIT);
-                        peer.sent.extend(&bytes[..bytes.len().min(room)]);
-                        peer.inbox.extend(bytes);
-                    }
-                    Some(Act::HalfClose) => peer.has_ended = true,
-                    Some(Act::Reset) => peer.was_reset = true,
-                }
-                if peer.has_ended || peer.was_reset {
-                    peer.ended.get_or_insert(self.now);
-                }
-                let is_complete =
-                    peer.has_ended || peer.sent.len() == LIMIT || peer.sent.contains(&b'\n');
-                if is_complete && !peer.was_reset {
-                    peer.complete.get_or_insert(self.now);
-                }
-                self.tell(connection, Interest::Readable);
-                self.tell(connection, Interest::Writable);
-                let pause = match self.dice.below(20) {
-                    0 => self.dice.milliseconds(0..12_000),
-                    1..=3 => self.dice.milliseconds(0..50),
-                    _ => Duration::ZERO,
-                };
-                self.enter(pause, Happening::Act(connection));
-            }
+            Happening::Connect(connection) => self.connect(connection),
+            Happening::Act(connection) => self.act(connection),
             Happening::Take(connection) => {
-                let peer = &mut self.connections[connection];
-                peer.in_flight = 0;
+                self.connections[connection].in_flight = 0;
                 self.tell(connection, Interest::Writable);
             }
             Happening::Stop => {
                 self.stopped = Some(self.now);
-                self.events
-                    .iter_mut()
-                    .for_each(|events| events.push(Event::Stop));
+                for events in &mut self.events {
+                    events.push(Event::Stop);
+                }
             }
         }
+    }
+
+    fn connect(&mut self, connection: usize) {
+        if !self.is_listening.contains(&true) {
+            return;
+        }
+        self.queue.push_back(connection);
+        self.connections[connection].queued = Some(self.now);
+        for index in 0..LOOPS {
+            if self.is_listening[index] {
+                self.post(index, Event::Queued);
+            }
+        }
+        self.enter(Duration::ZERO, Happening::Act(connection));
+    }
+
+    fn act(&mut self, connection: usize) {
+        let peer = &mut self.connections[connection];
+        match peer.acts.pop_front() {
+            None => return,
+            Some(Act::Send(bytes)) => {
+                let room = LIMIT - peer.sent.len().min(LIMIT);
+                peer.sent.extend(&bytes[..bytes.len().min(room)]);
+                peer.inbox.extend(bytes);
+            }
+            Some(Act::HalfClose) => peer.has_ended = true,
+            Some(Act::Reset) => peer.was_reset = true,
+        }
+        if peer.has_ended || peer.was_reset {
+            peer.ended.get_or_insert(self.now);
+        }
+        let is_complete = peer.has_ended || peer.sent.len() == LIMIT || peer.sent.contains(&b'\n');
+        if is_complete && !peer.was_reset {
+            peer.complete.get_or_insert(self.now);
+        }
+        self.tell(connection, Interest::Readable);
+        self.tell(connection, Interest::Writable);
+        let pause = match self.dice.below(20) {
+            0 => self.dice.milliseconds(0..12_000),
+            1..=3 => self.dice.milliseconds(0..50),
+            _ => Duration::ZERO,
+        };
+        self.enter(pause, Happening::Act(connection));
     }
 }
 
