@@ -7,13 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::time::ClockId;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 
 use super::contenders::{CONTENDERS, Contender};
 use super::exchange::exchange;
-
-/// The unit of processor time in `/proc`.
-const TICK: Duration = Duration::from_millis(10);
 
 /// The time between two looks at a process.
 const INTERVAL: Duration = Duration::from_millis(1);
@@ -75,11 +73,9 @@ impl Server {
 
     /// Returns the processor time of all its threads, including those that have ended.
     pub fn processor_time(&self) -> Duration {
-        let stat = self.read("stat");
-        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-        let ticks = fields.split(' ').skip(11).take(2); // utime and stime
-        let ticks = ticks.map(|ticks| ticks.parse::<u32>().expect("a number"));
-        TICK * ticks.sum::<u32>()
+        let pid = nix::unistd::Pid::from_raw(self.pid.as_raw_pid());
+        let clock = ClockId::pid_cpu_clock_id(pid).expect("the process runs");
+        clock.now().expect("the process runs").into()
     }
 
     /// Returns its resident memory, in KiB.
@@ -167,14 +163,10 @@ impl Server {
     }
 
     fn status(&self, name: &str) -> u32 {
-        let status = self.read("status");
+        let status = fs::read_to_string(self.path("status")).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         let number = line.and_then(|line| line.split_whitespace().next());
         number.and_then(|n| n.parse().ok()).expect("a number")
-    }
-
-    fn read(&self, file: &str) -> String {
-        fs::read_to_string(self.path(file)).expect("the process runs")
     }
 
     fn path(&self, file: &str) -> String {

@@ -6,7 +6,6 @@
 //! - No client ever has a wrong reply. A client loses a reply only if its connection was at the lost server, so each client has one error at most. A slow or broken network could cause the same.
 //! - Tests wait for values in the balancer's statistics or log.
 
-use std::array;
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
+use nix::time::ClockId;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use upcase::client;
@@ -601,58 +601,32 @@ fn haproxy_serves_what_is_open_when_it_is_stopped() {
 
 /// Every request goes through `HAProxy`. So with many servers, it reaches its limit first.
 fn haproxy_needs_more_processor_time_than_a_server() {
-    let replicas = replicas("3");
-    let servers = replicas.each_ref().map(|replica| {
-        let server = replica.server.as_ref().expect("it runs");
-        server.pid().as_raw_nonzero().get().unsigned_abs()
-    });
-    let address = SocketAddr::new(replicas[0].machine.address.parse().unwrap(), 8080);
-    let [alone] = processor_time_of_requests(address, [&servers[..1]]);
+    let [replica, ..] = &replicas("3");
+    let server = replica.server.as_ref().expect("it runs");
+    let address = SocketAddr::new(replica.machine.address.parse().unwrap(), 8080);
+    let of_server = processor_time_of_a_request(server.pid(), address);
     let haproxy = Haproxy::start();
-    let pid = haproxy.0.process.0.id();
-    let [of_haproxy, behind] = processor_time_of_requests(BALANCER, [&[pid], &servers]);
-    println!(
-        "HAProxy {of_haproxy:.0?}, a server behind it {behind:.0?}, a server alone {alone:.0?}"
-    );
-    assert!(of_haproxy > alone);
+    let pid = Pid::from_child(&haproxy.0.process.0);
+    let of_haproxy = processor_time_of_a_request(pid, BALANCER);
+    println!("HAProxy {of_haproxy:.0?}, a server {of_server:.0?}");
+    assert!(of_haproxy > of_server);
 }
 
-/// How long groups of processes work for one request at `address`, while there is a load.
+/// How long the process works for a request, under load at `address`.
 #[track_caller]
-fn processor_time_of_requests<const N: usize>(
-    address: SocketAddr,
-    groups: [&[u32]; N],
-) -> [Duration; N] {
-    let times = || {
-        groups.map(|pids| {
-            pids.iter()
-                .map(|pid| processor_time(*pid))
-                .sum::<Duration>()
-        })
-    };
-    let before = times();
-    let enough = before[0] + Duration::from_millis(500);
+fn processor_time_of_a_request(pid: Pid, address: SocketAddr) -> Duration {
+    let pid = nix::unistd::Pid::from_raw(pid.as_raw_pid());
+    let clock = ClockId::pid_cpu_clock_id(pid).expect("it runs");
+    let time = || Duration::from(clock.now().expect("it runs"));
+    let before = time();
     let load = Load::start(CLIENTS, address, TIMEOUT);
-    wait_until("the first group has worked for half a second", || {
-        times()[0] >= enough
+    wait_until("it has worked for half a second", || {
+        time() >= before + Duration::from_millis(500)
     });
     let seen = load.stop();
-    let after = times();
+    let worked = time().saturating_sub(before);
     show("all clients", &seen, 0);
-    let count = u32::try_from(seen.times.len()).expect("a small number");
-    array::from_fn(|group| after[group].saturating_sub(before[group]) / count)
-}
-
-/// The processor time of all threads of a process, including those that have ended.
-#[track_caller]
-fn processor_time(pid: u32) -> Duration {
-    /// The unit of time in `/proc/PID/stat`.
-    const TICK: Duration = Duration::from_millis(10);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
-    let ticks = fields.split(' ').skip(11).take(2); // utime and stime
-    let ticks = ticks.map(|ticks| ticks.parse::<u32>().expect("a number"));
-    TICK * ticks.sum::<u32>()
+    worked / u32::try_from(seen.times.len()).expect("a small number")
 }
 
 /// The address of a client that is neither the balancer nor a server.
