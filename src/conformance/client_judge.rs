@@ -158,11 +158,12 @@ impl ClientJudge {
         if has_name {
             command = command.with_name(&place.ips);
         }
+        let (connected, first_connection) = channel();
         let (steps_taken, all_steps) = channel();
         let is_late = vector.late_message;
         let before_end = move || {
-            if is_late {
-                let _ = all_steps.recv_timeout(HOLD);
+            if is_late && first_connection.recv_timeout(HOLD).is_ok() {
+                let _ = all_steps.recv();
             }
         };
         let mut client = command.start(vector.message.clone(), before_end)?;
@@ -177,6 +178,7 @@ impl ClientJudge {
                 let now = Instant::now();
                 for stream in place.listeners.iter().flat_map(accepted) {
                     let stream = stream?;
+                    let _ = connected.send(());
                     let steps_taken = steps_taken.clone();
                     if connections.len() < MAX_CONNECTIONS {
                         let connection = Connection::new(stream, limit);

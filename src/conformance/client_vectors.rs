@@ -44,8 +44,9 @@ pub struct ClientVector {
     pub level: Level,
     /// The message that the client is given.
     pub message: Vec<u8>,
-    /// Whether the end of the message is held back until the server has taken its steps, or for
-    /// [`HOLD`]. A client that connects before it has read the message then writes after the steps.
+    /// Whether the end of the message is held back: for [`HOLD`], or until the server has taken its steps
+    /// if the client connects by then. A client that connects before it has read the message then writes
+    /// after the steps.
     pub late_message: bool,
     /// The server's host as the client is given it.
     pub host: Host,
@@ -56,7 +57,7 @@ pub struct ClientVector {
     pub expect: Expectation,
 }
 
-/// The longest time for which the end of a message is held back.
+/// How long the end of a message is held back for a client that does not connect.
 pub const HOLD: Duration = Duration::from_secs(1);
 
 /// The server's host, as the client is given it.

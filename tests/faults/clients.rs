@@ -7,7 +7,9 @@
 //!
 //! - What a server sends in pieces may arrive as one. A client whose fault depends on what one read
 //!   returns has a small buffer, or is judged by a server that does not end its stream.
-//! - Where only time shows a fault, only a delay of about a second or more can hide it.
+//! - A server that has accepted a connection may reset it while the client still connects. So a vector whose client
+//!   must be connected pauses before its server resets.
+//! - Where only time shows a fault, only a delay of about half a second or more can hide it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
