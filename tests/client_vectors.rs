@@ -119,6 +119,16 @@ fn a_reply_before_a_close_follows_the_request() {
     }
 }
 
+/// A client that waits for the end of its message sends nothing meanwhile.
+#[test]
+fn no_server_awaits_a_late_message() {
+    for vector in suite().vectors.iter().filter(|vector| vector.late_message) {
+        let mut steps = vector.steps.iter();
+        let awaits = steps.any(|step| matches!(step, Step::AwaitByte | Step::AwaitRequest));
+        assert!(!awaits, "{}", vector.id);
+    }
+}
+
 /// Clients give up after some time, and some of them soon.
 #[test]
 fn no_server_takes_more_than_a_second_and_a_half() {

@@ -14,6 +14,7 @@ mod server;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{self, ScopedJoinHandle};
@@ -44,6 +45,10 @@ const ATTEMPTS: usize = 3;
 
 /// How many vectors a client must fail by lateness until its lateness is believed at once.
 const CONFIRMED: usize = 5;
+
+/// Locked while a client is started. Until it runs its program it has a copy of every socket, and a socket is closed
+/// only when all copies are.
+static STARTING: Mutex<()> = Mutex::new(());
 
 /// How many bytes of standard error are shown.
 const SHOWN: usize = 400;

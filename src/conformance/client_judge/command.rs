@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::STARTING;
 use crate::platform::to_argument;
 
 /// How many bytes of an output are kept.
@@ -133,13 +134,16 @@ impl CommandLine {
         } else {
             Stdio::piped()
         };
-        let mut child = Command::new(&self.words[0])
-            .args(&self.words[1..])
-            .stdin(input)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(|error| not_started(&self.words[0].to_string_lossy(), &error))?;
+        let mut command = Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
+        command.stdin(input);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = {
+            let _starting = STARTING.lock();
+            command.spawn()
+        };
+        let mut child =
+            started.map_err(|error| not_started(&self.words[0].to_string_lossy(), &error))?;
         if let Some(mut stdin) = child.stdin.take() {
             // In a thread, because a client need not read. What it does not read, it does not want.
             thread::spawn(move || {

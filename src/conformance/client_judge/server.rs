@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 
 use super::super::client_vectors::Step;
+use super::STARTING;
 use crate::deadline::Timed;
 
 /// The number of bytes after which the server stops reading. It is far more than a request has.
@@ -60,8 +61,7 @@ impl Connection {
         let taken = prepared.and_then(|()| steps.iter().try_for_each(|step| self.take(step)));
         let is_over = matches!(steps.last(), Some(Step::Close | Step::Reset));
         if taken.is_ok() && is_over {
-            // Dropping the stream closes it.
-            drop(self.stream);
+            close(self.stream);
             done();
             self.seen.is_all = true;
             return (self.seen, None);
@@ -115,6 +115,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Closes `stream` before it returns.
+fn close(stream: TcpStream) {
+    let _no_start = STARTING.lock();
+    drop(stream);
 }
 
 /// Makes an accepted `stream` ready: it may be non-blocking like its listener.
