@@ -64,14 +64,10 @@ impl Browser {
     pub fn show(&mut self, file: &Path) {
         let url = format!("file://{}", file.display());
         self.command("Page.navigate", &json!({"url": url}));
-        while !self
-            .events
-            .iter()
-            .any(|event| event["method"] == "Page.loadEventFired")
-        {
-            let event = self.message();
-            self.events.push(event);
-        }
+        self.evaluate(
+            "new Promise(loaded => document.readyState === 'complete' \
+                ? loaded() : addEventListener('load', () => loaded()))",
+        );
     }
 
     fn spawn() -> Self {

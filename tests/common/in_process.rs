@@ -14,7 +14,7 @@ pub struct InProcess {
     pub address: SocketAddr,
     /// How many connections it has accepted.
     pub accepted: Arc<AtomicUsize>,
-    /// The most connections that it has had at the same time.
+    /// The most requests at which it has worked at the same time.
     pub most: Arc<AtomicUsize>,
 }
 
@@ -32,15 +32,21 @@ pub fn serve_only(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Resu
         most: Arc::default(),
     };
     let (accepted, most) = (Arc::clone(&server.accepted), Arc::clone(&server.most));
-    let open = Arc::<AtomicUsize>::default();
+    let under_way = Arc::<AtomicUsize>::default();
     thread::spawn(move || {
         for stream in listener.incoming().take(connections).map_while(Result::ok) {
             accepted.fetch_add(1, Ordering::SeqCst);
-            most.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let open = Arc::clone(&open);
+            let (under_way, most) = (Arc::clone(&under_way), Arc::clone(&most));
             thread::spawn(move || {
-                let _ = Exchange::new().advance(&mut { stream }, process);
-                open.fetch_sub(1, Ordering::SeqCst);
+                // The work ends before the client sees the reply.
+                let counted = |request: &[u8]| {
+                    let count = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+                    most.fetch_max(count, Ordering::SeqCst);
+                    let reply = process(request);
+                    under_way.fetch_sub(1, Ordering::SeqCst);
+                    reply
+                };
+                Exchange::new().advance(&mut { stream }, counted)
             });
         }
     });
