@@ -1,6 +1,6 @@
 # How many a second? The connections that were accepted in each second, and how many of them had a reply.
 #
-#   jq -nRrf rate.jq /var/log/upcase/upcase.log
+#   jq -nRrf rate.jq /var/log/upcase.log
 #   journalctl -u 'upcase*' -o cat | jq -nRrf rate.jq
 
 # A line that was cut is skipped.

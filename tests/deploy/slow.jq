@@ -1,7 +1,7 @@
 # Who is slow? The ten addresses with the longest connections: how long the longest was, how many took a second or
 # more, and how many connections there were.
 #
-#   jq -nRrf slow.jq /var/log/upcase/upcase.log
+#   jq -nRrf slow.jq /var/log/upcase.log
 #   journalctl -u 'upcase*' -o cat | jq -nRrf slow.jq
 
 # A line that was cut is skipped.

@@ -1,7 +1,7 @@
 # Who never finishes? The ten addresses with the most connections that had no reply at their deadline: the number of
 # these connections, how many of them sent nothing, and the beginning of the last request.
 #
-#   jq -nRrf unfinished.jq /var/log/upcase/upcase.log
+#   jq -nRrf unfinished.jq /var/log/upcase.log
 #   journalctl -u 'upcase*' -o cat | jq -nRrf unfinished.jq
 
 # A line that was cut is skipped.

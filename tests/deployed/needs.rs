@@ -8,6 +8,10 @@ use crate::common::trials::Need;
 pub static HAPROXY: Need = Need::new("haproxy, as Debian has it", || {
     succeeds(&["haproxy", "-v"]) && succeeds(&["id", "haproxy"])
 });
+pub static STUNNEL: Need = Need::new("stunnel, as Debian has it", || {
+    succeeds(&["stunnel", "-version"]) && succeeds(&["id", "stunnel4"])
+});
+pub static JQ: Need = Need::new("jq", || succeeds(&["jq", "--version"]));
 pub static SOCAT: Need = Need::new("socat", || succeeds(&["socat", "-V"]));
 pub static LOGROTATE: Need = Need::new("logrotate", || succeeds(&["logrotate", "--version"]));
 pub static DESCRIPTORS: Need = Need::new("5,500 descriptors", || {

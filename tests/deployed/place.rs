@@ -150,6 +150,16 @@ pub fn written(name: &str, part: &str) -> String {
     command.expect("a command").to_owned()
 }
 
+/// The command in backquotes on the page of the recipes that has `part`.
+#[track_caller]
+pub fn on_page(part: &str) -> String {
+    let page = fs::read_to_string(recipe("README.md")).expect("text");
+    let mut quoted = page.split('`');
+    let command = quoted.find(|text| text.contains(part) && !text.contains('\n'));
+    // In a table, a pipe is escaped.
+    command.expect("a command").replace("\\|", "|")
+}
+
 /// Copies the recipe `name` to where its first comment, or its page, says that it belongs.
 pub fn install(name: &str, to: &str) {
     let parent = Path::new(to).parent().expect("a folder");

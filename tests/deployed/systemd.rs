@@ -4,7 +4,7 @@
 //! The machine in the container has the programs of this one, and nothing of its /etc. It shares this network.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::LazyLock;
 use std::thread;
@@ -17,14 +17,18 @@ use upcase::client;
 use crate::common::command::succeeds;
 use crate::common::connection::Connection;
 use crate::common::process::PATIENCE;
+use crate::common::server::Server;
 use crate::common::suite::suite_passes;
 use crate::common::trials::{Need, trial};
 use crate::common::wait::{holds_in_time, wait_until};
 
+use super::balancer::{Replica, replicas_with};
 use super::load::{Load, Seen};
-use super::needs::LOGROTATE;
-use super::place::{self, PLACE, install, recipe, sh, written};
+use super::logs;
+use super::needs::{HAPROXY, JQ, LOGROTATE, SOCAT, STUNNEL};
+use super::place::{self, PLACE, install, on_page, sh, written};
 use super::service::Service;
+use super::tls;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -59,6 +63,27 @@ pub fn trials() -> Vec<Trial> {
             rotation_by_restart_loses_no_line,
             [&PLACE, &NSPAWN, &LOGROTATE],
         ),
+        trial(
+            logrotate_looks_every_five_minutes,
+            [&PLACE, &NSPAWN, &LOGROTATE],
+        ),
+        trial(
+            haproxy_service_loses_nothing_in_reloads,
+            [&PLACE, &NSPAWN, &HAPROXY],
+        ),
+        trial(
+            journal_drops_no_line_of_haproxy,
+            [&PLACE, &NSPAWN, &HAPROXY, &SOCAT],
+        ),
+        trial(
+            haproxy_service_serves_what_is_open_when_it_is_stopped,
+            [&PLACE, &NSPAWN, &HAPROXY],
+        ),
+        trial(
+            stunnel_service_serves_and_has_descriptors,
+            [&PLACE, &NSPAWN, &STUNNEL],
+        ),
+        trial(jq_reads_the_journal, [&PLACE, &NSPAWN, &JQ]),
     ]
 }
 
@@ -465,7 +490,7 @@ fn start_of_another_service_does_not_hang_the_server() {
     assert_eq!(property("upcase.service", "Result"), "success");
 }
 
-/// How many lines about connections a burst adds to the journal that `options` select, with an overlapping restart.
+/// How many lines about connections a burst, and one connection before it, add to the journal that `options` select, with an overlapping restart.
 #[track_caller]
 fn lines_in_journal(options: &str) -> usize {
     install("upcase-restart", RESTART);
@@ -489,7 +514,7 @@ fn lines_in_journal(options: &str) -> usize {
     count() - before
 }
 
-/// The connections of a burst after the first. They are more than the journal allows, and fewer than the server's
+/// The connections of a burst. They are more than the journal allows, and fewer than the server's
 /// queue holds. So the server itself drops nothing.
 const BURST: usize = 4000;
 
@@ -513,11 +538,7 @@ const WARNS: &str = "Environment=UPCASE_MAX_CONNECTIONS=1000000";
 /// The warnings that the command in tests/deploy/README.md finds in the journal that `options` select.
 #[track_caller]
 fn warnings(options: &str) -> Vec<String> {
-    let page = fs::read_to_string(recipe("README.md")).unwrap();
-    let mut commands = page.split('`');
-    let command = commands.find(|text| text.starts_with("journalctl") && text.contains("grep"));
-    let command = command.expect("a command").replace("\\|", "|");
-    let command = command.replace("journalctl", &format!("journalctl {options}"));
+    let command = on_page("grep").replace("journalctl", &format!("journalctl {options}"));
     let found = inside(&format!(
         "journalctl {options} --sync; {command} || [ $? = 1 ]"
     ));
@@ -586,4 +607,170 @@ fn rotation_by_restart_loses_no_line() {
     println!("{lines} lines in {} files", ROTATIONS + 1);
     assert_nothing_lost(&seen);
     assert_eq!(lines, seen.times.len() + ROTATIONS);
+}
+
+fn logrotate_looks_every_five_minutes() {
+    let drop_in = "/etc/systemd/system/logrotate.timer.d/upcase.conf";
+    install_inside("logrotate-timer.conf", drop_in);
+    inside("systemctl daemon-reload; systemctl start logrotate.timer");
+    let next = property("logrotate.timer", "NextElapseUSecRealtime");
+    let wait = inside(&format!(
+        "echo $(($(date --date='{next}' +%s) - $(date +%s))); systemctl stop logrotate.timer"
+    ));
+    let seconds: i64 = wait.trim().parse().expect("seconds");
+    // The timer may be a minute late.
+    assert!(seconds <= 6 * 60, "{seconds}");
+}
+
+/// `HAProxy` as a service in the machine, in front of three servers. It is stopped on drop.
+struct HaproxyService {
+    _replicas: [Replica; 3],
+}
+
+impl HaproxyService {
+    #[track_caller]
+    fn start() -> Self {
+        install_inside("haproxy.cfg", "/etc/haproxy/haproxy.cfg");
+        let drop_in = "/etc/systemd/system/haproxy.service.d/upcase.conf";
+        install_inside("haproxy-systemd.conf", drop_in);
+        let service = Self {
+            _replicas: replicas_with(&["--timeout", "10"]),
+        };
+        inside(
+            "echo 'u haproxy - - /var/lib/haproxy' | systemd-sysusers -
+            mkdir -p /var/lib/haproxy /run/haproxy
+            systemctl daemon-reload
+            systemctl start haproxy.service",
+        );
+        service
+    }
+}
+
+impl Drop for HaproxyService {
+    fn drop(&mut self) {
+        let script = "systemctl --quiet kill --signal=KILL haproxy.service; systemctl --quiet stop haproxy.service";
+        let init = &MACHINE.as_ref().expect("it is booted").init;
+        succeeds(&["nsenter", "--all", "--target", init, "sh", "-c", script]);
+    }
+}
+
+fn haproxy_service_loses_nothing_in_reloads() {
+    const RELOADS: usize = 20;
+    let _haproxy = HaproxyService::start();
+    let main = property("haproxy.service", "MainPID");
+    let workers = || {
+        let workers = inside(&format!("cat /proc/{main}/task/{main}/children"));
+        let workers: Vec<_> = workers.split_whitespace().map(str::to_owned).collect();
+        workers
+    };
+    let load = Load::start(4, address(), PATIENCE);
+    for _ in 0..RELOADS {
+        let before = workers();
+        inside("systemctl reload haproxy.service");
+        wait_until("only a new process serves", || {
+            let now = workers();
+            now.len() == 1 && !before.contains(&now[0])
+        });
+        exchange(address());
+    }
+    assert_nothing_lost(&load.stop());
+}
+
+fn journal_drops_no_line_of_haproxy() {
+    let _haproxy = HaproxyService::start();
+    let lines = || {
+        let log = inside("journalctl --sync; journalctl --unit=haproxy.service --output=cat");
+        log.matches("\"request_bytes\":6").count()
+    };
+    let before = lines();
+    for _ in 0..BURST {
+        exchange(address());
+    }
+    // HAProxy logs a connection after its end. It counts the lines that it drops if the journal is slow.
+    let dropped = || {
+        let info = inside("echo 'show info' | socat - /run/haproxy/admin.sock");
+        let mut lines = info.lines();
+        let dropped = lines.find_map(|line| line.strip_prefix("DroppedLogs: "));
+        dropped
+            .expect("a number")
+            .parse::<usize>()
+            .expect("a number")
+    };
+    wait_until("every line is there, or counted", || {
+        lines() + dropped() == before + BURST
+    });
+    println!("{} of {BURST} lines were dropped", dropped());
+    assert!(dropped() < BURST / 2);
+}
+
+fn haproxy_service_serves_what_is_open_when_it_is_stopped() {
+    let _haproxy = HaproxyService::start();
+    let mut slow = Connection::connect(address());
+    slow.send(b"hel");
+    // It has accepted the slow client, which was first.
+    exchange(address());
+    let stop = thread::spawn(|| inside("systemctl stop haproxy.service"));
+    wait_until("the port is closed", || {
+        TcpStream::connect(address()).is_err()
+    });
+    slow.send(b"lo\n");
+    assert_eq!(slow.reply(), b"HELLO");
+    drop(slow);
+    stop.join().unwrap();
+    assert_eq!(property("haproxy.service", "Result"), "success");
+}
+
+fn stunnel_service_serves_and_has_descriptors() {
+    let drop_in = "/etc/systemd/system/stunnel@upcase.service.d/upcase.conf";
+    install_inside("stunnel-systemd.conf", drop_in);
+    install_inside("stunnel-server.conf", "/etc/stunnel/upcase.conf");
+    let tls = format!("{ROOT}/etc/upcase/tls");
+    tls::certify(&tls, &["server upcase.example", "client alice"]);
+    let server = Server::start_at("127.0.0.1:8080", &["--quiet"]);
+    inside(
+        "echo 'u stunnel4 - - /var/run/stunnel4' | systemd-sysusers -
+        systemctl daemon-reload
+        systemctl --quiet enable --now stunnel@upcase",
+    );
+    let ask = format!(
+        "cd {tls}; echo hello | openssl s_client -quiet -verify_return_error -connect 192.0.2.1:8443 \
+            -CAfile authority.crt -cert alice.pem 2>/dev/null"
+    );
+    wait_until("it replies", || sh(&format!("({ask}) || true")) == "HELLO");
+    let pid = property("stunnel@upcase.service", "MainPID");
+    let limits = inside(&format!("cat /proc/{pid}/limits"));
+    inside("systemctl --quiet disable --now stunnel@upcase");
+    let limit = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    assert!(
+        limit.is_some_and(|line| line.contains(" 10000 ")),
+        "{limits}"
+    );
+    server.stop();
+}
+
+fn jq_reads_the_journal() {
+    let _units = Units::start("Environment=UPCASE_LOG=json");
+    exchange(address());
+    inside("systemctl stop upcase.socket");
+    for name in ["rate.jq", "slow.jq", "unfinished.jq"] {
+        install_inside(name, &format!("/srv/{name}"));
+    }
+    let ask = |name| {
+        let command = written(name, "journalctl");
+        inside(&format!("journalctl --sync; cd /srv; {command}"))
+    };
+    let log = inside("journalctl --unit='upcase*' --output=cat");
+    let lines = log.matches("\"outcome\":").count();
+    assert_eq!(logs::sum(&ask("rate.jq"), "connections "), lines as u64);
+    assert!(ask("slow.jq").contains("192.0.2.1 longest "));
+    let unfinished = log.matches("\"outcome\":\"timed-out\"").count();
+    let answer = ask("unfinished.jq");
+    let answered = if answer.is_empty() {
+        0
+    } else {
+        logs::sum(&answer, "unfinished ")
+    };
+    assert_eq!(answered, unfinished as u64);
 }

@@ -15,6 +15,7 @@ use std::thread;
 
 use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::common::command::succeeds;
@@ -26,8 +27,8 @@ use crate::common::trials::{Need, trial};
 use crate::common::wait::wait_until;
 
 use super::attacks::{ATTACKER, add_attacker, delays_nobody};
-use super::needs::{DESCRIPTORS, HAPROXY, SOCAT};
-use super::place::{Machine, PLACE, connect_from, install, recipe, sh, written};
+use super::needs::{DESCRIPTORS, HAPROXY, SOCAT, STUNNEL};
+use super::place::{Machine, PLACE, connect_from, install, on_page, recipe, sh, written};
 use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
@@ -52,6 +53,11 @@ pub fn trials() -> Vec<Trial> {
             fin_without_close_notify_ends_the_stream,
             [&PLACE, &STUNNEL, &HAPROXY],
         ),
+        trial(
+            stunnel_needs_a_restart_for_a_new_certificate,
+            [&PLACE, &STUNNEL],
+        ),
+        trial(certificates_are_valid_for_a_year, [&PLACE]),
         trial(fronts_drop_the_rights_of_root, [&PLACE, &STUNNEL, &HAPROXY]),
         trial(
             stalled_handshakes_delay_nobody,
@@ -66,9 +72,6 @@ pub fn trials() -> Vec<Trial> {
 
 static SSH: Need = Need::new("the server and the client of OpenSSH", || {
     Path::new("/usr/sbin/sshd").exists() && succeeds(&["ssh", "-V"])
-});
-static STUNNEL: Need = Need::new("stunnel, as Debian has it", || {
-    succeeds(&["stunnel", "-version"]) && succeeds(&["id", "stunnel4"])
 });
 
 /// Where the certificates of the server are.
@@ -170,7 +173,7 @@ fn resolve_to(address: &str) {
 
 /// Makes an authority in a new folder, and certificates by these commands of the recipe.
 #[track_caller]
-fn certify(folder: &str, commands: &[&str]) {
+pub fn certify(folder: &str, commands: &[&str]) {
     let script = recipe("certificates.sh");
     sh(&format!("rm -rf {folder}; mkdir -p {folder}"));
     for command in [&["authority"], commands].concat() {
@@ -315,6 +318,44 @@ fn stalled_handshakes_delay_nobody() {
             open
         );
     }
+}
+
+fn stunnel_needs_a_restart_for_a_new_certificate() {
+    certify_all();
+    let host = Host::start();
+    let front = host.stunnel();
+    let shown = || {
+        let openssl = "openssl s_client -connect 192.0.2.11:8443 </dev/null 2>/dev/null || true";
+        sh(&format!("({openssl}) | openssl x509 -noout -serial"))
+    };
+    let old = shown();
+    sh(&format!(
+        "cd {TLS}; mv server.pem old.pem; sh {} server upcase.example",
+        recipe("certificates.sh").display()
+    ));
+    kill_process(Pid::from_child(&front.process.0), Signal::HUP).expect("it runs");
+    wait_until("the reload fails", || {
+        front
+            .printed()
+            .contains("Failed to reload the configuration file")
+    });
+    assert_eq!(shown(), old);
+    drop(front);
+    let _front = host.stunnel();
+    assert_ne!(shown(), old);
+}
+
+/// The alarm on the page finds a certificate that ends soon.
+fn certificates_are_valid_for_a_year() {
+    certify(TLS, &["server upcase.example"]);
+    let command = on_page("-checkend");
+    let seconds = |days: u32| (days * 24 * 60 * 60).to_string();
+    let alarm = |days| {
+        let command = command.replace(&seconds(30), &seconds(days));
+        !succeeds(&["sh", "-c", &command])
+    };
+    assert!(command.contains(&seconds(30)), "{command}");
+    assert_eq!([30, 364, 366].map(alarm), [false, false, true]);
 }
 
 fn fronts_drop_the_rights_of_root() {
