@@ -8,8 +8,8 @@
 # A .pem file is a private key and its certificate. The server needs authority.crt and server.pem; alice needs
 # authority.crt and alice.pem. Whoever has authority.pem can let in anyone: keep it on another machine.
 #
-# A certificate is valid for a year. There is no list of revoked ones: to shut somebody out, make a new authority, and
-# new certificates for everybody.
+# A certificate of a server or a client is valid for a year. There is no list of revoked certificates: to shut somebody
+# out, make a new authority, and new certificates for everybody.
 set -eu
 umask 077 # a key is for its owner only
 work=$(mktemp -d)

@@ -1,4 +1,5 @@
-//! The log in a file and in a pipe, and the questions that an operator asks of it. `systemd` has the journal.
+//! The log in a file and in a pipe, and the questions that an operator asks of it. The tests of the journal are in
+//! systemd.rs.
 
 use std::fs::{self, File};
 use std::io::Write;

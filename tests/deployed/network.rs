@@ -1,7 +1,7 @@
 //! A bad network between client and server: every reply comes whole, or there is an error that says what to do.
 //!
 //! Both ends are real: `upcase-client` here, and `upcase-server` on another machine. Each machine has a device whose
-//! packets socat hands to this program, which plays the network between them.
+//! packets socat hands to this program, which simulates the network between them.
 
 use std::fmt;
 use std::os::unix::net::UnixDatagram;
@@ -162,7 +162,7 @@ fn dead_network_is_an_error_with_advice() {
         println!("dead {when}: after {:.1?}: {}", failed.took, failed.error);
         assert_eq!(failed.error, format!("upcase-client: {error}\n"));
         assert!(failed.took >= SHORT);
-        // The network lives again.
+        // The network works again.
         network.loses(|_| false);
         network
             .quality
@@ -172,7 +172,7 @@ fn dead_network_is_an_error_with_advice() {
 }
 
 fn route_cures_a_network_that_drops_large_packets() {
-    // It drops them without a word, as a tunnel does behind a firewall that drops ICMP.
+    // It drops them silently, as a tunnel does behind a firewall that drops ICMP.
     let network = Network::start(Quality::GOOD);
     network.loses(|packet| packet.bytes.len() > SMALL);
     let mut seen = Seen::default();

@@ -1,5 +1,5 @@
 //! A network and a file system of this program's own, so that a recipe runs as it is: with its addresses,
-//! ports and paths. What a recipe's program writes ends with this program.
+//! ports and paths. What a recipe's program writes is gone when this program ends.
 
 use std::env;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::common::command::succeeds;
 use crate::common::process::PATIENCE;
 use crate::common::trials::Need;
 
-/// It tells this program that it is inside.
+/// This variable is set when this program runs in its namespaces.
 const INSIDE: &str = "UPCASE_DEPLOY_INSIDE";
 
 /// Starts a script in namespaces of its own. All that it starts ends with it, and it ends with this program.

@@ -4,6 +4,7 @@
 //! The machine in the container has the programs of this one, and nothing of its /etc. It shares this network.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -36,6 +37,10 @@ pub fn trials() -> Vec<Trial> {
         trial(socket_activate_serves_ipv4_and_ipv6, [&PLACE, &ACTIVATE]),
         trial(suite_passes_in_the_sandbox, [&PLACE, &NSPAWN]),
         trial(one_socket_unit_serves_ipv4_and_ipv6, [&PLACE, &NSPAWN]),
+        trial(
+            behind_a_proxy_the_port_is_of_this_machine,
+            [&PLACE, &NSPAWN],
+        ),
         trial(port_stays_open_after_ten_crashes, [&PLACE, &NSPAWN]),
         trial(port_stays_open_if_no_server_starts, [&PLACE, &NSPAWN]),
         trial(port_stays_open_after_forty_quick_starts, [&PLACE, &NSPAWN]),
@@ -117,7 +122,8 @@ cp /usr/lib/os-release $ROOT/etc/
 echo 0123456789abcdef0123456789abcdef >$ROOT/etc/machine-id
 echo '[Unit]\nRequires=sysinit.target sockets.target\nAfter=sysinit.target sockets.target' \
     >$ROOT/etc/systemd/system/bare.target
-echo '[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=100\nSystemMaxUse=64M' >$ROOT/etc/systemd/journald.conf.d/few.conf
+echo '[Journal]\nRateLimitIntervalSec=30s\nRateLimitBurst=100\nSystemMaxUse=64M' \
+    >$ROOT/etc/systemd/journald.conf.d/few.conf
 ";
 
 /// Starts the machine in control groups of its own, which it does not share with another run of these tests.
@@ -357,6 +363,17 @@ fn one_socket_unit_serves_ipv4_and_ipv6() {
     assert!(!log.contains("upcase-server: "), "a warning: {log}");
 }
 
+fn behind_a_proxy_the_port_is_of_this_machine() {
+    let _units = Units::start("");
+    exchange(address());
+    let drop_in = "/etc/systemd/system/upcase.socket.d/loopback.conf";
+    install_inside("loopback.conf", drop_in);
+    inside(&written("loopback.conf", "systemctl"));
+    let refused = TcpStream::connect(address()).map(|_| ());
+    exchange("127.0.0.1:8080".parse().unwrap());
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
 fn port_stays_open_after_ten_crashes() {
     let _units = Units::start("");
     let begin = Instant::now();
@@ -474,7 +491,8 @@ fn start_of_another_service_does_not_hang_the_server() {
     // systemd makes the socket blocking. A second server would soon change that, and this program does not.
     inside(
         "cd /run/systemd/system
-        systemctl cat upcase.service | sed 's|^ExecStart=.*|ExecStart=sleep 1000|; /^NonBlocking\\|^Type/d' >upcase-second.service
+        systemctl cat upcase.service |
+            sed 's|^ExecStart=.*|ExecStart=sleep 1000|; /^NonBlocking\\|^Type/d' >upcase-second.service
         systemctl daemon-reload
         systemctl start upcase-second.service",
     );
@@ -490,7 +508,8 @@ fn start_of_another_service_does_not_hang_the_server() {
     assert_eq!(property("upcase.service", "Result"), "success");
 }
 
-/// How many lines about connections a burst, and one connection before it, add to the journal that `options` select, with an overlapping restart.
+/// Makes one connection, and then a burst with an overlapping restart. Returns how many lines about connections that
+/// adds to the journal which `options` select.
 #[track_caller]
 fn lines_in_journal(options: &str) -> usize {
     install("upcase-restart", RESTART);
