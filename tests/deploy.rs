@@ -27,6 +27,8 @@ mod common {
 mod deployed {
     pub mod attacks;
     pub mod balancer;
+    pub mod booted;
+    pub mod fronts;
     pub mod load;
     pub mod logs;
     pub mod needs;
@@ -40,7 +42,7 @@ mod deployed {
 use std::process::ExitCode;
 
 use common::trials;
-use deployed::{attacks, balancer, logs, network, place, systemd, tls};
+use deployed::{attacks, balancer, fronts, logs, network, place, systemd, tls};
 
 fn main() -> ExitCode {
     if let Some(code) = place::enter() {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         balancer::trials(),
         tls::trials(),
         systemd::trials(),
+        fronts::trials(),
         logs::trials(),
         attacks::trials(),
         network::trials(),

@@ -46,8 +46,8 @@ const ATTEMPTS: usize = 3;
 /// How many vectors a client must fail by lateness until its lateness is believed at once.
 const CONFIRMED: usize = 5;
 
-/// Locked while a client is started. Until it runs its program it has a copy of every socket, and a socket is closed
-/// only when all copies are.
+/// Locked while a child is started. Until it runs its program it has a copy of every socket, and a socket is closed only
+/// when all copies are.
 static STARTING: Mutex<()> = Mutex::new(());
 
 /// How many bytes of standard error are shown.

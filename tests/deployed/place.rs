@@ -150,9 +150,9 @@ pub fn written(name: &str, part: &str) -> String {
     command.expect("a command").to_owned()
 }
 
-/// The command in backquotes on the page of the recipes that has `part`.
+/// The command in a sentence or a table of tests/deploy/README.md that has `part`.
 #[track_caller]
-pub fn on_page(part: &str) -> String {
+pub fn command_on_page(part: &str) -> String {
     let page = fs::read_to_string(recipe("README.md")).expect("text");
     let mut quoted = page.split('`');
     let command = quoted.find(|text| text.contains(part) && !text.contains('\n'));

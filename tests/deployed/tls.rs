@@ -28,7 +28,7 @@ use crate::common::wait::wait_until;
 
 use super::attacks::{ATTACKER, add_attacker, delays_nobody};
 use super::needs::{DESCRIPTORS, HAPROXY, SOCAT, STUNNEL};
-use super::place::{Machine, PLACE, connect_from, install, on_page, recipe, sh, written};
+use super::place::{Machine, PLACE, command_on_page, connect_from, install, recipe, sh, written};
 use super::service::Service;
 
 pub fn trials() -> Vec<Trial> {
@@ -182,6 +182,14 @@ pub fn certify(folder: &str, commands: &[&str]) {
     }
 }
 
+/// The serial number of the certificate that is shown at this address.
+#[track_caller]
+pub fn serial(address: &str) -> String {
+    sh(&format!(
+        "(openssl s_client -connect {address} </dev/null 2>/dev/null || true) | openssl x509 -noout -serial"
+    ))
+}
+
 /// Makes the certificates of the server and of alice, and gives alice's to her.
 #[track_caller]
 fn certify_all() {
@@ -324,10 +332,7 @@ fn stunnel_needs_a_restart_for_a_new_certificate() {
     certify_all();
     let host = Host::start();
     let front = host.stunnel();
-    let shown = || {
-        let openssl = "openssl s_client -connect 192.0.2.11:8443 </dev/null 2>/dev/null || true";
-        sh(&format!("({openssl}) | openssl x509 -noout -serial"))
-    };
+    let shown = || serial("192.0.2.11:8443");
     let old = shown();
     sh(&format!(
         "cd {TLS}; mv server.pem old.pem; sh {} server upcase.example",
@@ -348,7 +353,7 @@ fn stunnel_needs_a_restart_for_a_new_certificate() {
 /// The alarm on the page finds a certificate that ends soon.
 fn certificates_are_valid_for_a_year() {
     certify(TLS, &["server upcase.example"]);
-    let command = on_page("-checkend");
+    let command = command_on_page("-checkend");
     let seconds = |days: u32| (days * 24 * 60 * 60).to_string();
     let alarm = |days| {
         let command = command.replace(&seconds(30), &seconds(days));
