@@ -128,11 +128,11 @@ fn connect() -> io::Result<TcpStream> {
     connect_from(ATTACKER.into(), SERVER)
 }
 
-/// What the well-behaved client sees in a time.
-fn client(address: SocketAddr, time: Duration) -> Seen {
+/// What the well-behaved client sees in a time. It waits at most `timeout` for a reply.
+fn client(address: SocketAddr, time: Duration, timeout: Duration) -> Seen {
     let (mut seen, began_at) = (Seen::default(), Instant::now());
     while began_at.elapsed() < time {
-        seen.exchange(address, b" hello ", Duration::from_secs(10));
+        seen.exchange(address, b" hello ", timeout);
     }
     seen
 }
@@ -143,49 +143,64 @@ const REST: Duration = Duration::from_secs(1);
 /// How long it is measured under attack.
 const ATTACK: Duration = Duration::from_secs(2);
 
-/// The most that an attack may delay the median exchange: the attacker takes its share of the processors.
-const DELAYED: f64 = 20.0;
+/// How long the client waits where nobody may be delayed. A client that waits longer is an alarm in
+/// tests/deploy/README.md.
+const SOON: Duration = Duration::from_secs(2);
 
-/// The longest that an exchange may take, in medians at rest. It has room for one lost segment.
-const WORST: f64 = 20_000.0;
+/// How long it waits where others are delayed: until many stalled connections before its own are at their deadline.
+const LATE: Duration = Duration::from_secs(10);
 
-/// Measures a client of the server at `address`, at rest and then beside the attack that `start` starts. Prints both as
-/// rows of the table. Returns the attack, and the median and the worst time, each in medians at rest.
+/// The most medians at rest that a median exchange may take: the attacker takes its share of the processors.
+const DELAYED: f64 = 5.0;
+
+/// How many times a client that is delayed is measured. Other programs can make each exchange wait for its share of a
+/// busy processor, but not every time.
+const TIMES: usize = 3;
+
+/// Measures a client of the server at `address`, at rest and then beside the attack that `start` starts. Returns the
+/// attack, and the median exchange beside it in medians at rest. The client gets every reply within `timeout`.
 #[track_caller]
-fn measure<A>(address: SocketAddr, name: &str, start: impl FnOnce() -> A) -> (A, f64, f64) {
-    let rest = client(address, REST);
+fn measure<A>(
+    address: SocketAddr,
+    name: &str,
+    timeout: Duration,
+    start: impl FnOnce() -> A,
+) -> (A, f64) {
+    let rest = client(address, REST, timeout);
     let attack = start();
-    let seen = client(address, ATTACK);
-    let ratio = |time: Duration| time.as_secs_f64() / rest.median().as_secs_f64();
-    let (median, worst) = (ratio(seen.median()), ratio(seen.worst()));
+    let seen = client(address, ATTACK, timeout);
+    let ratio = seen.median().as_secs_f64() / rest.median().as_secs_f64();
     println!("\n  {:<28} {rest}", "at rest");
     println!("  {name:<28} {seen}");
-    let title = "in medians at rest";
-    println!("  {title:<28} median {median:.1}, worst {worst:.0}");
+    println!("  {:<28} median {ratio:.1}", "in medians at rest");
     for seen in [rest, seen] {
         assert_eq!((seen.errors.first(), seen.wrong.first()), (None, None));
     }
-    (attack, median, worst)
+    (attack, ratio)
 }
 
 /// The same, where nobody may be delayed. Returns the attack.
 #[track_caller]
-pub fn delays_nobody<A>(address: SocketAddr, name: &str, start: impl FnOnce() -> A) -> A {
-    let (attack, median, worst) = measure(address, name, start);
-    assert!(median < DELAYED && worst < WORST, "{median}, {worst}");
-    attack
+pub fn delays_nobody<A>(address: SocketAddr, name: &str, start: impl Fn() -> A) -> A {
+    for _ in 0..TIMES {
+        let (attack, ratio) = measure(address, name, SOON, &start);
+        if ratio < DELAYED {
+            return attack;
+        }
+    }
+    panic!("{name}: a client is delayed each time");
 }
 
 /// The same, where others are delayed.
 #[track_caller]
 fn delays_others<A>(address: SocketAddr, name: &str, start: impl FnOnce() -> A) {
-    let (_attack, median, _) = measure(address, name, start);
-    assert!(median > DELAYED, "{median}");
+    let (_attack, ratio) = measure(address, name, LATE, start);
+    assert!(ratio > DELAYED, "{ratio}");
 }
 
 /// An attack that goes on delays nobody. It does as much as `least` before the measurement, and again after it.
 #[track_caller]
-fn flood_delays_nobody(name: &str, least: usize, start: impl FnOnce() -> Attack) {
+fn flood_delays_nobody(name: &str, least: usize, start: impl Fn() -> Attack) {
     let _server = server(&[]);
     let attack = delays_nobody(SERVER, name, || {
         let attack = start();
