@@ -221,21 +221,39 @@ fn stalled(count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     (0..count).map(stall).collect()
 }
 
+/// How many of the attacker's connections the server holds. It has read what they sent.
+#[track_caller]
+fn held() -> usize {
+    let open = sh(&format!(
+        "ss -Htn state established src {SERVER} dst {ATTACKER}"
+    ));
+    // The first field is the number of bytes that are not read.
+    open.lines().filter(|line| line.starts_with("0 ")).count()
+}
+
 fn five_thousand_half_requests_delay_nobody() {
-    let _server = server(&[]);
-    delays_nobody(SERVER, "5,000 half requests", || stalled(5_000, b"hel"));
+    const STALLED: usize = 5_000;
+    // The longest time-out: it holds them until the client is measured.
+    let _server = server(&["--timeout", "10"]);
+    let _stalled = delays_nobody(SERVER, "5,000 half requests", || {
+        let stalled = stalled(STALLED, b"hel");
+        wait_until("the server holds all", || held() == STALLED);
+        stalled
+    });
+    assert_eq!(held(), STALLED);
 }
 
 fn a_thousand_drips_delay_nobody() {
     const DRIPS: usize = 1_000;
     let drip = |connections: &mut Vec<TcpStream>| {
         thread::sleep(Duration::from_millis(100));
-        let written = connections.iter_mut().map(|stream| stream.write(b"e"));
-        written.flatten().sum()
+        connections.retain_mut(|stream| stream.write_all(b"e").is_ok());
+        let dripped = connections.len();
+        // The server closes them at their deadline.
+        connections.extend(stalled(DRIPS - dripped, b"h"));
+        dripped
     };
-    flood_delays_nobody("1,000 drips", DRIPS, || {
-        Attack::start(1, || stalled(DRIPS, b"h"), drip)
-    });
+    flood_delays_nobody("1,000 drips", DRIPS, || Attack::start(1, Vec::new, drip));
 }
 
 fn a_flood_of_resets_delays_nobody() {
@@ -302,10 +320,12 @@ fn more_stalls_than_places_delay_others() {
 
 fn nftables_limits_the_stalls_of_an_address() {
     let _server = server(&FEW_PLACES);
-    delays_nobody(SERVER, "the same, limited by nftables", || {
+    let (attack, limit) = delays_nobody(SERVER, "the same, limited by nftables", || {
         let limit = Limit::set();
-        (stalls(400, LIMIT), limit) // in the order of their end
+        (stalls(400, LIMIT), limit)
     });
+    attack.does(LIMIT);
+    drop((attack, limit)); // in this order
 }
 
 /// The servers together have fewer places than the attacker has connections, but more than `HAProxy` allows an address.
@@ -320,9 +340,10 @@ fn haproxy_limits_the_stalls_of_an_address() {
         delays_others(SERVER, "the same through HAProxy", || stalls(800, 800));
     }
     let _haproxy = Haproxy::start_after("");
-    delays_nobody(SERVER, "the same, limited by HAProxy", || {
+    let attack = delays_nobody(SERVER, "the same, limited by HAProxy", || {
         stalls(800, balancer::LIMIT)
     });
+    attack.does(balancer::LIMIT);
 }
 
 /// No other test connects from these addresses while rules are set. When there are no rules any more, the kernel keeps
