@@ -58,5 +58,7 @@ fn main() -> ExitCode {
         network::trials(),
     ];
     // One after another: the recipes share addresses and ports.
-    trials::run(1, trials.into_iter().flatten().collect())
+    let code = trials::run(1, trials.into_iter().flatten().collect());
+    attacks::print_table();
+    code
 }

@@ -1,13 +1,13 @@
 //! Attacks from one address, as a well-behaved client with another address sees them. Each test measures the
-//! client at rest first, and prints both as rows of one table.
+//! client at rest first, and then beside the attack. A table of both follows the tests.
 //!
 //! The tool slowhttptest is not used. It sends whole lines. This server replies to them, and so the tool gives up.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -157,6 +157,23 @@ const DELAYED: f64 = 5.0;
 /// busy processor, but not every time.
 const TIMES: usize = 3;
 
+/// The rows of the table.
+static TABLE: Mutex<Vec<[String; 5]>> = Mutex::new(Vec::new());
+
+/// Prints the table of the attacks that were measured, if there are any.
+pub fn print_table() {
+    let rows = TABLE.lock().unwrap();
+    if rows.is_empty() {
+        return;
+    }
+    let header = ["attack", "median at rest", "median", "worst", "ratio"].map(str::to_owned);
+    for [attack, at_rest, median, worst, ratio] in iter::once(&header).chain(&*rows) {
+        let line = format!("{attack:<32}{at_rest:>16}{median:>12}{worst:>12}{ratio:>8}");
+        // It fails if nobody reads it.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+}
+
 /// Measures a client of the server at `address`, at rest and then beside the attack that `start` starts. Returns the
 /// attack, and the median exchange beside it in medians at rest. The client gets every reply within `timeout`.
 #[track_caller]
@@ -170,9 +187,10 @@ fn measure<A>(
     let attack = start();
     let seen = client(address, ATTACK, timeout);
     let ratio = seen.median().as_secs_f64() / rest.median().as_secs_f64();
-    println!("\n  {:<28} {rest}", "at rest");
-    println!("  {name:<28} {seen}");
-    println!("  {:<28} median {ratio:.1}", "in medians at rest");
+    let times = [rest.median(), seen.median(), seen.worst()];
+    let [at_rest, median, worst] = times.map(|time| format!("{time:.1?}"));
+    let row = [name.into(), at_rest, median, worst, format!("{ratio:.1}")];
+    TABLE.lock().unwrap().push(row);
     for seen in [rest, seen] {
         assert_eq!((seen.errors.first(), seen.wrong.first()), (None, None));
     }
@@ -320,12 +338,11 @@ fn more_stalls_than_places_delay_others() {
 
 fn nftables_limits_the_stalls_of_an_address() {
     let _server = server(&FEW_PLACES);
-    let (attack, limit) = delays_nobody(SERVER, "the same, limited by nftables", || {
+    let attack_and_limit = delays_nobody(SERVER, "stalls limited by nftables", || {
         let limit = Limit::set();
-        (stalls(400, LIMIT), limit)
+        (stalls(400, LIMIT), limit) // in the order of their end
     });
-    attack.does(LIMIT);
-    drop((attack, limit)); // in this order
+    attack_and_limit.0.does(LIMIT);
 }
 
 /// The servers together have fewer places than the attacker has connections, but more than `HAProxy` allows an address.
@@ -337,10 +354,10 @@ fn haproxy_limits_the_stalls_of_an_address() {
         let _haproxy = Haproxy::start_after(
             "sed -i '/sc0_conn_cur gt/d; /default-server check/d' /etc/haproxy/haproxy.cfg",
         );
-        delays_others(SERVER, "the same through HAProxy", || stalls(800, 800));
+        delays_others(SERVER, "more stalls, through HAProxy", || stalls(800, 800));
     }
     let _haproxy = Haproxy::start_after("");
-    let attack = delays_nobody(SERVER, "the same, limited by HAProxy", || {
+    let attack = delays_nobody(SERVER, "stalls limited by HAProxy", || {
         stalls(800, balancer::LIMIT)
     });
     attack.does(balancer::LIMIT);
