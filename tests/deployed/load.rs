@@ -66,17 +66,31 @@ impl Load {
 
     /// Lets every client end its exchange. Returns what all of them saw.
     #[track_caller]
-    pub fn stop(mut self) -> Seen {
+    pub fn stop(self) -> Seen {
+        Seen::of_all(self.stop_each())
+    }
+
+    /// The same, but returns what each of them saw.
+    #[track_caller]
+    pub fn stop_each(mut self) -> Vec<Seen> {
         self.is_over.store(true, Ordering::SeqCst);
-        let mut all = Seen::default();
-        for client in self.clients.drain(..) {
-            all.add(client.join().expect("a client does not panic"));
-        }
-        all
+        let clients = self.clients.drain(..);
+        clients
+            .map(|client| client.join().expect("a client does not panic"))
+            .collect()
     }
 }
 
 impl Seen {
+    /// What all of these clients saw.
+    pub fn of_all(clients: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for seen in clients {
+            all.add(seen);
+        }
+        all
+    }
+
     /// Makes one exchange more.
     pub fn exchange(&mut self, address: SocketAddr, message: &[u8], timeout: Duration) {
         let began_at = Instant::now();
