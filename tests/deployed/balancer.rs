@@ -244,7 +244,7 @@ impl Balancer for Haproxy {
     }
 }
 
-/// Its workers would outlive it, so it is stopped on drop.
+/// It is stopped on drop: if it were killed, its workers would go on.
 struct Nginx(Service);
 
 /// Where the recipe has its log.
@@ -329,12 +329,10 @@ fn new_children(service: &Service, before: &HashSet<String>) {
     });
 }
 
-/// The lines that are JSON.
-fn objects(lines: &str) -> Vec<Value> {
-    let lines = lines.lines();
-    lines
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+/// The objects of a log. `HAProxy` prints other lines too.
+fn objects(log: &str) -> Vec<Value> {
+    let objects = log.lines().map(serde_json::from_str);
+    objects.flatten().collect()
 }
 
 fn suite_passes_through_haproxy() {
@@ -349,10 +347,10 @@ fn suite_passes_through_nginx() {
     suite_passes(BALANCER);
 }
 
-/// One ends its request by a half-close. The others send more after the end of the reply.
+/// Vectors that end the request by a half-close, or send more after the end of the reply.
 const NEED_HALF_CLOSE: [&str; 3] = ["frame.end-after-text", "surplus.late", "surplus.late-line"];
 
-/// The suite shows that they pass with it.
+/// With it they pass, as the whole suite does.
 fn vectors_fail_without_half_close_in_nginx() {
     let _replicas = replicas("3");
     let _nginx = Nginx::start_after("sed -i '/proxy_half_close on;/d' /etc/nginx/nginx.conf");
@@ -605,7 +603,7 @@ fn haproxy_serves_what_is_open_when_it_is_stopped() {
     assert_eq!(status.code(), Some(0));
 }
 
-/// Every request goes through `HAProxy`. So with many servers, it reaches its limit first.
+/// So with many servers behind it, `HAProxy` is the first to have no processor time left.
 fn haproxy_needs_more_processor_time_than_a_server() {
     let [replica, ..] = &replicas("3");
     let server = replica.server.as_ref().expect("it runs");
@@ -618,7 +616,7 @@ fn haproxy_needs_more_processor_time_than_a_server() {
     assert!(of_haproxy > of_server);
 }
 
-/// How long the process works for a request, under load at `address`.
+/// The processor time that the process takes for one request, on average under load at `address`.
 #[track_caller]
 fn processor_time_of_a_request(pid: Pid, address: SocketAddr) -> Duration {
     let pid = nix::unistd::Pid::from_raw(pid.as_raw_pid());
@@ -689,13 +687,13 @@ fn limits_connections_of_one_address<B: Balancer>() {
     let _replicas = replicas("10");
     let _balancer = B::start();
     let load = Load::start(CLIENTS, BALANCER, TIMEOUT);
-    // On one machine, a client connects from the address to which it connects.
+    // A client of an address of its own machine connects from that address.
     for local in ["127.0.0.1:8080", "[::1]:8080"] {
         let local: SocketAddr = local.parse().expect("an address");
         let one_more = || {
             let mut connection = Connection::connect(local);
             connection.send(b"hello\n");
-            // Then the balancer has counted it. It stays open until this end closes it, too.
+            // So the balancer has counted it. It stays open until this end closes it too.
             assert_eq!(connection.reply(), b"HELLO");
             connection
         };
@@ -748,7 +746,7 @@ fn haproxy_counts_a_network_as_one_address() {
     assert_eq!(another.reply(), b"HELLO");
 }
 
-/// Each wait in the recipes, in seconds, is as long as a server can need: its longest time-out, and the second to accept.
+/// Each wait in the recipes, in seconds, is as long as a server can need: a second to accept, and the longest time-out.
 fn recipes_wait_longer_than_a_server() {
     let waits = [
         ("haproxy.cfg", "timeout client "),
