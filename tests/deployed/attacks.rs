@@ -3,14 +3,17 @@
 //!
 //! The tool slowhttptest is not used. It sends whole lines. This server replies to them, and so the tool gives up.
 
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use assert_cmd::cargo::cargo_bin;
 use libtest_mimic::Trial;
 use socket2::Socket;
 
@@ -22,7 +25,7 @@ use crate::common::wait::wait_until;
 use super::balancer::{self, Haproxy, replicas_with};
 use super::load::Seen;
 use super::needs::{DESCRIPTORS, HAPROXY};
-use super::place::{PLACE, connect_from, recipe, sh};
+use super::place::{Machine, PLACE, connect_from, recipe, sh};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -40,10 +43,22 @@ pub fn trials() -> Vec<Trial> {
         ),
         trial(haproxy_limits_the_stalls_of_an_address, [&PLACE, &HAPROXY]),
         trial(nftables_counts_addresses_and_networks, [&PLACE, &NFTABLES]),
+        trial(
+            nftables_forgets_closed_connections_soon,
+            [&PLACE, &NFTABLES, &CONNTRACK],
+        ),
+        trial(second_load_of_nftables_changes_nothing, [&PLACE, &NFTABLES]),
     ]
 }
 
 static NFTABLES: Need = Need::new("nft", || succeeds(&["nft", "list", "ruleset"]));
+
+static CONNTRACK: Need = Need::new("a list of connections from the kernel", || {
+    Path::new(CONNECTIONS).exists()
+});
+
+/// The connections that the kernel tracks.
+const CONNECTIONS: &str = "/proc/net/nf_conntrack";
 
 /// Where the server listens.
 const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 8080);
@@ -404,6 +419,34 @@ fn counts(addresses: [&str; 2], name: &str, other: IpAddr) {
     let listed = sh("nft list table inet upcase");
     let counted = format!("{name} ct count over {LIMIT}");
     assert!(listed.contains(&counted), "{listed}");
+}
+
+/// The client is on another machine: on this one, the entry of a connection is complete before the rules see it.
+fn nftables_forgets_closed_connections_soon() {
+    let _server = server(&[]);
+    let _limit = Limit::set();
+    let machine = Machine::new("client", "192.0.2.23");
+    let mut client = machine.command(cargo_bin!("upcase-client"));
+    let status = client
+        .args(["--connect", "192.0.2.1:8080", "hello"])
+        .status();
+    assert!(status.expect("a client starts").success());
+    let connections = fs::read_to_string(CONNECTIONS).expect("it is there");
+    let from = format!("src={} ", machine.address);
+    let line = connections.lines().find(|line| line.contains(&from));
+    let line = line.expect("the connection of a moment ago");
+    println!("{line}");
+    // After the protocols, the seconds until it is forgotten. By default they are more in every state.
+    let seconds = line.split_whitespace().nth(4).expect("a field");
+    assert!(seconds.parse::<u32>().expect("seconds") <= 15, "{line}");
+}
+
+fn second_load_of_nftables_changes_nothing() {
+    let _limit = Limit::set();
+    let rules = || sh("nft list table inet upcase");
+    let once = rules();
+    let _limit = Limit::set();
+    assert_eq!(rules(), once);
 }
 
 /// How many connections nftables.conf allows an address.

@@ -662,8 +662,9 @@ fn haproxy_logs_clients_with_what_the_server_sees() {
     assert_eq!(line["reply_bytes"], 6);
     assert_eq!(line["end"], "--");
     let server = NAMES.iter().position(|name| line["server"] == *name);
-    let logged = replicas[server.expect("a server")].logged("b'logged\\x0a'");
-    assert_eq!(line["via"], logged["peer"]);
+    let replica = &replicas[server.expect("a server")];
+    assert_eq!(line["via"], replica.logged(r"b'logged\x0a'")["peer"]);
+    replica.logged(r"b'  haproxy straße\x0a'"); // a health check
 }
 
 fn nginx_logs_clients() {
@@ -752,6 +753,8 @@ fn recipes_wait_longer_than_a_server() {
         ("haproxy.cfg", "timeout client "),
         ("haproxy.cfg", "timeout server "),
         ("haproxy.cfg", "hard-stop-after "),
+        ("haproxy-systemd.conf", "TimeoutStopSec="),
+        ("haproxy-tls.cfg", "hard-stop-after "),
         ("haproxy-tls.cfg", "timeout client "),
         ("haproxy-tls.cfg", "timeout server "),
         ("nginx.conf", "proxy_timeout "),
