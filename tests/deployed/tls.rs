@@ -304,18 +304,19 @@ fn stalled_handshakes_delay_nobody() {
     add_attacker();
     // How many handshakes begin, and how many of them stay open: more than stunnel allows by default, and fewer than
     // HAProxy allows in all.
-    let fronts: [(Front, usize, usize); 2] =
-        [(Host::stunnel, 1_000, 1_000), (Host::haproxy, 4_500, 200)];
-    for (front, count, open) in fronts {
+    let fronts: [(Front, &str, usize, usize); 2] = [
+        (Host::stunnel, "1,000 handshakes, stunnel", 1_000, 1_000),
+        (Host::haproxy, "4,500 handshakes, HAProxy", 4_500, 200),
+    ];
+    for (front, attack, count, open) in fronts {
         let _front = front(&host);
         let _tunnel = tunnel();
         let stall = |_| match connect_from(ATTACKER.into(), in_front()) {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => None,
             stream => Some(stream.expect("a connection, or a refusal")),
         };
-        let stalled: Vec<_> = delays_nobody(here(), &format!("{count} handshakes"), || {
-            (0..count).filter_map(stall).collect()
-        });
+        let stalled: Vec<_> =
+            delays_nobody(here(), attack, || (0..count).filter_map(stall).collect());
         let is_open = |mut stream: &TcpStream| {
             stream.set_nonblocking(true).expect("a socket");
             let read = stream.read(&mut [0]);
