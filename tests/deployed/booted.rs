@@ -143,6 +143,15 @@ pub fn property(unit: &str, name: &str) -> String {
     value.trim().to_owned()
 }
 
+/// What the journal has about `unit` that the last call did not return.
+#[track_caller]
+pub fn new_in_journal(unit: &str) -> String {
+    inside(&format!(
+        "journalctl --sync
+        journalctl --unit={unit} --output=cat --cursor-file=/run/cursor-{unit}"
+    ))
+}
+
 /// Copies the recipe `name` to a path in the machine.
 pub fn install_inside(name: &str, to: &str) {
     install(name, &format!("{ROOT}{to}"));

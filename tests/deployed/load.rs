@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use upcase::{client, process};
 
+use crate::common::process::PATIENCE;
+
 /// Running clients, each with one exchange after another.
 pub struct Load {
     is_over: Arc<AtomicBool>,
@@ -81,7 +83,25 @@ impl Load {
     }
 }
 
+/// Makes `count` exchanges with the server at `address`.
+#[track_caller]
+pub fn exchange(address: SocketAddr, count: usize) {
+    for _ in 0..count {
+        let reply = client::exchange(address, b"hello", PATIENCE);
+        assert_eq!(reply.expect("a reply"), b"HELLO");
+    }
+}
+
 impl Seen {
+    /// Checks that clients saw right replies and nothing else.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        println!("{self}");
+        assert_eq!(self.errors, []);
+        assert!(self.wrong.is_empty(), "{:?}", self.wrong);
+        assert!(!self.times.is_empty());
+    }
+
     /// What all of these clients saw.
     pub fn of_all(clients: Vec<Self>) -> Self {
         let mut all = Self::default();

@@ -3,7 +3,6 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use assert_cmd::cargo::cargo_bin;
@@ -19,9 +18,9 @@ use crate::common::server::Server;
 use crate::common::trials::trial;
 use crate::common::wait::wait_until;
 
-use super::load::Load;
+use super::load::{Load, exchange};
 use super::needs::{JQ, LOGROTATE};
-use super::place::{Machine, PLACE, install, recipe, sh, written};
+use super::place::{Machine, PLACE, PUBLIC, install, recipe, sh, written};
 use super::service::end_of;
 
 pub fn trials() -> Vec<Trial> {
@@ -34,13 +33,6 @@ pub fn trials() -> Vec<Trial> {
         trial(jq_answers_three_questions, [&PLACE, &JQ]),
         trial(full_disk_costs_lines_until_there_is_room, [&PLACE]),
     ]
-}
-
-/// Where the server listens.
-const BIND: &str = "192.0.2.1:8080";
-
-fn address() -> SocketAddr {
-    BIND.parse().unwrap()
 }
 
 /// The log, as the recipes for logrotate have it.
@@ -56,12 +48,19 @@ fn without_log() {
 #[track_caller]
 fn start(stdout: Stdio) -> Server {
     let mut command = server_command(&[]);
-    command.args(["--bind", BIND, "--timeout", "3", "--log", "json"]);
+    command.args([
+        "--bind",
+        &PUBLIC.to_string(),
+        "--timeout",
+        "3",
+        "--log",
+        "json",
+    ]);
     let server = Server::spawn(command, stdout, Stdio::piped());
     wait_until("the server answers", || {
-        client::exchange(address(), b"hello", PATIENCE).is_ok()
+        client::exchange(PUBLIC, b"hello", PATIENCE).is_ok()
     });
-    server.ready(&format!("{{\"listening\":\"{BIND}\"}}"))
+    server.ready(&format!("{{\"listening\":\"{PUBLIC}\"}}"))
 }
 
 /// Starts a server whose log is appended to the file (`>>`), or overwrites it (`>`).
@@ -109,15 +108,6 @@ fn total(objects: &[Value], name: &str) -> u64 {
     totals[name].as_u64().unwrap_or_else(|| panic!("{totals}"))
 }
 
-/// Checks that a number of exchanges have their replies.
-#[track_caller]
-fn exchanges(count: u64) {
-    for _ in 0..count {
-        let reply = client::exchange(address(), b"hello", PATIENCE);
-        assert_eq!(reply.expect("a reply"), b"HELLO");
-    }
-}
-
 /// Rotates the log by the recipe, whatever its size.
 fn rotate() {
     install("logrotate.conf", "/etc/logrotate.d/upcase");
@@ -129,7 +119,7 @@ fn logrotate_keeps_lines_whole() {
     const GROWN: usize = 100_000;
     without_log();
     let server = start_with_file(true);
-    let load = Load::start(2, address(), PATIENCE);
+    let load = Load::start(2, PUBLIC, PATIENCE);
     for _ in 0..ROTATIONS {
         let size = || fs::read(LOG).expect("the log").len();
         wait_until("the log has grown", || size() > GROWN);
@@ -137,7 +127,7 @@ fn logrotate_keeps_lines_whole() {
     }
     let seen = load.stop();
     server.stop();
-    assert!(seen.errors.is_empty() && seen.wrong.is_empty(), "{seen}");
+    seen.assert_nothing_lost();
     let rotated = sh(&format!("zcat -f {LOG}.*"));
     assert!(
         rotated.len() > ROTATIONS * GROWN,
@@ -162,12 +152,12 @@ fn logrotate_needs_appending() {
     for is_appended in [true, false] {
         without_log();
         let server = start_with_file(is_appended);
-        exchanges(100);
+        exchange(PUBLIC, 100);
         let length = || fs::read(LOG).unwrap().len();
         wait_until("the lines are there", || length() > 10_000);
         let before = length();
         rotate();
-        exchanges(1);
+        exchange(PUBLIC, 1);
         wait_until("the next line is there", || length() > 0);
         server.stop();
         let log = fs::read(LOG).unwrap();
@@ -184,7 +174,7 @@ fn logrotate_needs_appending() {
 fn pipe_gives_a_program_every_line() {
     without_log();
     let (server, mut program) = start_with_pipe(Command::new("tee").arg(LOG).stdout(Stdio::null()));
-    exchanges(300);
+    exchange(PUBLIC, 300);
     server.stop();
     // The program ends with its input.
     assert!(end_of(&mut program).expect("it ends").success());
@@ -207,7 +197,7 @@ fn program_that_ends_costs_lines_and_no_reply() {
     let head = &mut Command::new("head");
     let (server, mut program) = start_with_pipe(head.args(["--lines=1"]).stdout(first));
     assert!(end_of(&mut program).expect("it ends").success());
-    exchanges(300);
+    exchange(PUBLIC, 300);
     let (_, warnings) = server.stop();
     let written = fs::read_to_string(LOG).unwrap();
     assert!(written.contains("listening"), "{written}");
@@ -218,14 +208,14 @@ fn program_that_ends_costs_lines_and_no_reply() {
 
 fn program_that_does_not_read_costs_no_reply() {
     // More than the pipe and the server's queue hold.
-    const EXCHANGES: u64 = 6000;
+    const EXCHANGES: usize = 6000;
     let (server, program) = start_with_pipe(Command::new("sleep").arg("1000"));
-    exchanges(EXCHANGES);
+    exchange(PUBLIC, EXCHANGES);
     let (_, warnings) = server.stop();
     drop(program);
     let missing = missing(warnings);
     println!("{missing} of {EXCHANGES} lines are missing");
-    assert!(missing > EXCHANGES / 2);
+    assert!(missing > EXCHANGES as u64 / 2);
 }
 
 /// What jq answers to the question in the recipe `name`, of the log in a file.
@@ -259,7 +249,7 @@ fn jq_answers_three_questions() {
     let script = format!(
         "
         for _ in $(seq 300); do echo ping; done |
-            xargs -n 1 {} --connect {BIND} --raw",
+            xargs -n 1 {} --connect {PUBLIC} --raw",
         cargo_bin!("upcase-client").display()
     );
     let shell = |machine: &Machine, script: &str| {
@@ -289,7 +279,7 @@ fn jq_answers_three_questions() {
         end_of(client).expect("it ends");
     }
     // This one comes in another second.
-    exchanges(1);
+    exchange(PUBLIC, 1);
     // A cut line does no harm.
     File::options()
         .append(true)
@@ -353,7 +343,7 @@ fn full_disk_costs_lines_until_there_is_room() {
     let other = "/var/log/other";
     fs::write(other, vec![0; 32 * 1024]).unwrap();
     let server = start_with_file(true);
-    exchanges(500);
+    exchange(PUBLIC, 500);
     let warning = server.stderr.next_line();
     assert!(
         warning.contains("cannot write the log; the server continues: No space left"),
@@ -363,7 +353,7 @@ fn full_disk_costs_lines_until_there_is_room() {
     fs::remove_file(other).unwrap();
     let before = fs::metadata(LOG).unwrap().len();
     wait_until("the log goes on", || {
-        exchanges(1);
+        exchange(PUBLIC, 1);
         fs::metadata(LOG).unwrap().len() > before
     });
     let (_, warnings) = server.stop();

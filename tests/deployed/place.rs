@@ -4,7 +4,7 @@
 use std::env;
 use std::fs;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitCode};
 use std::time::Duration;
@@ -56,6 +56,9 @@ const RUN: &str = r#"
 "$@"
 exit 0
 "#;
+
+/// Where a server or a balancer on this machine listens.
+pub const PUBLIC: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 8080);
 
 /// What every test here needs.
 pub static PLACE: Need = Need::new("root's rights and ip, for a network of its own", is_inside);

@@ -182,6 +182,16 @@ pub fn certify(folder: &str, commands: &[&str]) {
     }
 }
 
+/// Makes a new certificate of the server in this folder.
+#[track_caller]
+pub fn renew(folder: &str) {
+    let script = recipe("certificates.sh");
+    sh(&format!(
+        "cd {folder}; mv server.pem old.pem; sh {} server upcase.example",
+        script.display()
+    ));
+}
+
 /// The serial number of the certificate that is shown at this address.
 #[track_caller]
 pub fn serial(address: &str) -> String {
@@ -335,10 +345,7 @@ fn stunnel_needs_a_restart_for_a_new_certificate() {
     let front = host.stunnel();
     let shown = || serial("192.0.2.11:8443");
     let old = shown();
-    sh(&format!(
-        "cd {TLS}; mv server.pem old.pem; sh {} server upcase.example",
-        recipe("certificates.sh").display()
-    ));
+    renew(TLS);
     kill_process(Pid::from_child(&front.process.0), Signal::HUP).expect("it runs");
     wait_until("the reload fails", || {
         front
