@@ -1,4 +1,5 @@
-//! The programs in unusual systems: kernel errors, limits, namespaces, inherited signals, IPv6. Errors are real where possible, and otherwise injected by strace.
+//! The programs in unusual systems: kernel errors, limits, namespaces, inherited signals, IPv6. Errors are real where
+//! possible, and otherwise injected by strace.
 
 mod common {
     pub mod activation;

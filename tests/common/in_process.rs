@@ -23,7 +23,7 @@ pub fn serve(process: fn(&[u8]) -> Vec<u8>) -> io::Result<InProcess> {
     serve_only(usize::MAX, process)
 }
 
-/// The same, until so many connections were made.
+/// The same, until this number of connections was made.
 pub fn serve_only(connections: usize, process: fn(&[u8]) -> Vec<u8>) -> io::Result<InProcess> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let server = InProcess {

@@ -73,7 +73,7 @@ struct Attack {
 }
 
 impl Attack {
-    /// Starts so many `threads`. Each has a state of its own, which it passes to `round` again and again. `round`
+    /// Starts this number of `threads`. Each has a state of its own, which it passes to `round` again and again. `round`
     /// returns how much it did.
     fn start<S: Send + 'static>(
         threads: usize,

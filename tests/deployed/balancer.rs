@@ -113,7 +113,7 @@ fn machines() -> [Machine; 3] {
     ]
 }
 
-/// Three machines with a server each, whose time-out is so many seconds.
+/// Three machines with a server each, with this time-out in seconds.
 fn replicas(timeout: &'static str) -> [Replica; 3] {
     replicas_with(&["--timeout", timeout])
 }
@@ -391,8 +391,8 @@ struct Loss {
     most_errors: usize,
 }
 
-/// Under load the second server is lost. The balancer notices, if it can, and the others go on. Then the server comes back,
-/// and from then on nobody loses anything.
+/// Under load the second server is lost. The balancer notices, if it can, and the others go on. Then the server comes
+/// back, and from then on nobody loses anything.
 #[track_caller]
 fn loses_only_what_second_server_held<B: Balancer>(
     loss: &Loss,

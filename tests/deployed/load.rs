@@ -45,7 +45,7 @@ impl Drop for Load {
 }
 
 impl Load {
-    /// Starts so many `clients` of the server at `address`, which wait at most `timeout` for a reply.
+    /// Starts this number of `clients` of the server at `address`, which wait at most `timeout` for a reply.
     pub fn start(clients: usize, address: SocketAddr, timeout: Duration) -> Self {
         let is_over = Arc::<AtomicBool>::default();
         let client = |number| {

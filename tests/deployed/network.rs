@@ -98,7 +98,7 @@ fn replies_are_whole_with_all_of_it() {
     assert!(traffic.lost > 0 && traffic.largest <= SMALL);
 }
 
-/// An exchange takes about so many small packets.
+/// About how many small packets an exchange takes.
 const POSITIONS: u64 = 14;
 
 fn each_lost_packet_is_sent_again() {
@@ -254,7 +254,7 @@ impl Quality {
         mtu: 1500,
     };
 
-    /// How long so many bytes take to leave.
+    /// How long this number of bytes takes to leave.
     fn time_of(&self, bytes: usize) -> Duration {
         let bits = u32::try_from(8 * bytes).expect("a few");
         self.bits_per_second
@@ -455,7 +455,7 @@ impl Network {
         self.shared.state.lock().unwrap().traffic
     }
 
-    /// Makes exchanges with messages of all sizes, by so many `clients` at once.
+    /// Makes exchanges with messages of all sizes, by this number of `clients` at once.
     #[track_caller]
     fn exchanges(&self, clients: usize) -> Seen {
         let quality = self.quality;
