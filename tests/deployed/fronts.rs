@@ -23,24 +23,27 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial(
             haproxy_loses_nothing_in_reloads,
-            [&PLACE, &NSPAWN, &HAPROXY],
+            [&PLACE, &NSPAWN, &HAPROXY, &SOCAT],
         ),
         trial(
             haproxy_finishes_open_connections_when_it_is_stopped,
-            [&PLACE, &NSPAWN, &HAPROXY],
+            [&PLACE, &NSPAWN, &HAPROXY, &SOCAT],
         ),
         trial(
             journal_has_every_line_that_haproxy_writes,
             [&PLACE, &NSPAWN, &HAPROXY, &SOCAT],
         ),
-        trial(haproxy_reloads_a_certificate, [&PLACE, &NSPAWN, &HAPROXY]),
+        trial(
+            haproxy_reloads_a_certificate,
+            [&PLACE, &NSPAWN, &HAPROXY, &SOCAT],
+        ),
         trial(
             stunnel_has_room_for_many_clients,
             [&PLACE, &NSPAWN, &STUNNEL],
         ),
         trial(
             fronts_come_back_after_ten_crashes,
-            [&PLACE, &NSPAWN, &HAPROXY, &STUNNEL],
+            [&PLACE, &NSPAWN, &HAPROXY, &SOCAT, &STUNNEL],
         ),
     ]
 }
@@ -59,7 +62,18 @@ fn haproxy(name: &str) -> Unit {
         "echo 'u haproxy - - /var/lib/haproxy' | systemd-sysusers -
         mkdir -p /var/lib/haproxy /run/haproxy",
     );
-    Unit::start("haproxy.service", "haproxy-systemd.conf")
+    let unit = Unit::start("haproxy.service", "haproxy-systemd.conf");
+    wait_until_master_answers();
+    unit
+}
+
+/// Waits until the master process of `HAProxy` handles signals. One that comes while it starts can be lost.
+#[track_caller]
+fn wait_until_master_answers() {
+    wait_until("the master answers", || {
+        let answer = inside("echo 'show proc' | socat - /run/haproxy-master.sock || true");
+        answer.contains("worker")
+    });
 }
 
 /// `HAProxy` in front of three servers, and these.
@@ -104,6 +118,7 @@ fn haproxy_loses_nothing_in_reloads() {
             now.split_whitespace().count() == 1 && now != before
         });
         exchange(PUBLIC, 1);
+        wait_until_master_answers();
     }
     load.stop().assert_nothing_lost();
 }
