@@ -135,12 +135,16 @@ fn listener_made_blocking_by_others_hangs_no_exchange() {
     assert!(stderr.is_empty(), "{stderr:?}");
 }
 
+fn addresses(listeners: &[TcpListener; 2]) -> [SocketAddr; 2] {
+    listeners
+        .each_ref()
+        .map(|listener| listener.local_addr().unwrap())
+}
+
 /// A listener for each version of IP, and their addresses.
 fn listen_at_both() -> ([TcpListener; 2], [SocketAddr; 2]) {
     let listeners = ["127.0.0.1:0", "[::1]:0"].map(|any| TcpListener::bind(any).unwrap());
-    let addresses = listeners
-        .each_ref()
-        .map(|listener| listener.local_addr().unwrap());
+    let addresses = addresses(&listeners);
     (listeners, addresses)
 }
 
@@ -212,9 +216,7 @@ fn queues_of_two_listeners_are_answered_after_a_stop() {
 /// SPEC: TIME-5
 fn stop_accepts_a_whole_queue_of_each_listener() {
     let listeners = [(); 2].map(|()| server::listen((Ipv4Addr::LOCALHOST, 0).into()).unwrap());
-    let addresses = listeners
-        .each_ref()
-        .map(|listener| listener.local_addr().unwrap());
+    let addresses = addresses(&listeners);
     let options = ["--max-connections", "1", "--timeout", "10"];
     let server = Server::start_by(handing_over(listeners, &[], &options));
     check_ready(&server, &addresses);

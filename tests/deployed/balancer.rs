@@ -86,7 +86,7 @@ static NGINX: Need = Need::new("nginx with its stream module", || {
 /// How many clients a load has. Each has one connection at a time.
 const CLIENTS: usize = 8;
 
-/// How long they wait. `HAProxy` notices a frozen server earlier, so a client does not come to it twice.
+/// How long they wait. On a machine that is not busy, `HAProxy` notices a frozen server earlier.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How many replies show that a load is on.
@@ -412,6 +412,7 @@ fn loses_only_what_second_server_held<B: Balancer>(
         balancer.serves_by(other);
     }
     let seen = stop(load, "a server is lost", loss.most_errors);
+    assert!(seen.errors.len() <= CLIENTS, "{:?}", seen.errors);
     // If the server's kernel still accepts connections, requests come there until the balancer notices.
     let last = if loss.accepts {
         noticed_at

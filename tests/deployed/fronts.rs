@@ -17,7 +17,7 @@ use super::booted::{NSPAWN, ROOT, Unit, inside, install_inside, new_in_journal, 
 use super::load::{Load, exchange};
 use super::needs::{HAPROXY, SOCAT, STUNNEL};
 use super::place::{PLACE, PUBLIC, sh};
-use super::tls::{certify, renew, serial};
+use super::tls::{TLS, certify, renew, serial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -50,9 +50,6 @@ pub fn trials() -> Vec<Trial> {
 
 /// Where TLS is.
 const FRONT: &str = "192.0.2.1:8443";
-
-/// Where the certificates are in the machine.
-const TLS: &str = "/etc/upcase/tls";
 
 /// `HAProxy` by the recipe `name`.
 #[track_caller]

@@ -75,7 +75,7 @@ static SSH: Need = Need::new("the server and the client of OpenSSH", || {
 });
 
 /// Where the certificates of the server are.
-const TLS: &str = "/etc/upcase/tls";
+pub const TLS: &str = "/etc/upcase/tls";
 
 /// Where alice's certificates are.
 const ALICE: &str = "/run/home/alice/upcase";
